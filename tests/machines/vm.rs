@@ -61,6 +61,10 @@ fn a_panic_in_the_midst_of_a_test_is_a_crash_and_soon_known() {
         let console = feed::of_kind(&events, "console");
         let text = console[0]["text"].as_str().unwrap_or_default();
         assert!(text.contains("Kernel panic - not syncing"), "{events:?}");
+        let facts = &feed::of_kind(&events, "facts")[0]["facts"];
+        assert!(facts["digest.kernel"].is_string(), "{facts}");
+        let repro = lab.run(&["repro", "latest", test]).code(0);
+        repro.says("digest.kernel=");
         // It did not survive its run, and another takes its place.
         lab.run(&["quick", "--keep-targets"]).code(0);
     }

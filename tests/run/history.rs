@@ -249,6 +249,8 @@ fn a_bad_history_costs_one_warning() {
         .tool(&["passes[east]"])
         .env("TARGET_TEST_HISTORY", &history);
     assert_eq!(warnings(&tool.run().code(0)), 0);
+    disk.make_read_only();
+    warns_once(&world, &history, "small/history.sqlite`: ");
 }
 
 /// Two runs at once on one history, and the comparison of two runs.

@@ -29,6 +29,12 @@ impl SmallDisk {
         let _ = fs::write(self.filler(), vec![0; 64 << 20]);
     }
 
+    /// Lets nothing be written any more.
+    pub(crate) fn make_read_only(&self) {
+        let remount = ["-o", "remount,ro"];
+        let _ = Command::new("mount").args(remount).arg(&self.0).output();
+    }
+
     /// Gives back the room.
     pub(crate) fn empty(&self) {
         let _ = fs::remove_file(self.filler());

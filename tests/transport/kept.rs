@@ -268,6 +268,27 @@ fn background_output_never_reaches_the_next_kept_command() {
     });
 }
 
+/// A background process of one command is in no group of a later command of the same login.
+#[test]
+fn a_kept_command_signals_no_earlier_one() {
+    on_hosts("", async |host, transport| {
+        warm(&*transport).await;
+        let before = host.logins();
+        let mut left: Vec<u32> = Vec::new();
+        for _ in 0..3 {
+            let said = run(&*transport, "sleep 1000 >/dev/null 2>&1 & echo $!").await;
+            left.push(said.text().trim().parse().unwrap());
+            let said = run(&*transport, "trap 'echo mine' TERM; kill 0; sleep 0.01").await;
+            assert_eq!(said.text(), "mine\n");
+        }
+        assert_eq!(host.logins(), before);
+        for pid in left {
+            assert!(is_alive(pid));
+            signal(pid, "-KILL");
+        }
+    });
+}
+
 #[test]
 fn commands_that_need_a_login_of_their_own_end_kept_shells() {
     on_hosts("", async |host, transport| {

@@ -51,7 +51,11 @@ fn chosen(added: Option<&[NewAggregator]>, options: RunOptions) -> Result<u8> {
     runtime::block_on(async {
         let provisioner = Arc::new(choice.provisioner()?);
         let folder = choice.run_folder(&provisioner.run().run().id)?;
-        let nextest = choice.nextest(&provisioner, &folder, origin.wait().unwrap_or_default())?;
+        let nextest = choice.nextest(
+            &provisioner,
+            &folder,
+            origin.wait_briefly().unwrap_or_default(),
+        )?;
         choice.say_targets(&nextest)?;
         let reports = match added {
             Some(added) => reports::aggregators(added, &choice, &folder, &nextest)?,

@@ -8,7 +8,10 @@ use std::{
     os::unix::process::ExitStatusExt,
     pin::Pin,
     process::ExitStatus,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -188,7 +191,7 @@ impl PipedTransport {
     async fn forward_signals(
         self,
         wrapped: shell::WrappedLine,
-        mut group: watch::Receiver<Option<u32>>,
+        mut to: SignalledGroup,
         mut signals: mpsc::UnboundedReceiver<SignalRequest>,
         killed: oneshot::Sender<Result<()>>,
     ) {
@@ -196,9 +199,10 @@ impl PipedTransport {
         while let Some(request) = signals.recv().await {
             if wrapped.request.is_some() {
                 // Before, there may be no process to signal. Fails if the command has ended.
-                let _ = group.wait_for(Option::is_some).await;
+                let _ = to.group.wait_for(Option::is_some).await;
             }
-            let group = *group.borrow();
+            to.is_signalled.store(true, Ordering::SeqCst);
+            let group = *to.group.borrow();
             let sent = self.signal(&wrapped, group, &request.name).await;
             if request.name == "KILL"
                 && let Some(killed) = killed.take()
@@ -248,6 +252,7 @@ impl PipedTransport {
             filter: shell::Filter::new(&wrapped.nonce),
             wrapped,
             group: watch::Sender::new(None),
+            is_signalled: Arc::default(),
             events,
             early: Vec::new(),
             no_shell,
@@ -317,13 +322,21 @@ impl Transport for PipedTransport {
     }
 }
 
+/// The process group of a command, for the task that forwards signals.
+struct SignalledGroup {
+    group: watch::Receiver<Option<u32>>,
+    is_signalled: Arc<AtomicBool>,
+}
+
 /// The state of one running command.
 struct Follower {
     piped: PipedTransport,
     wrapped: shell::WrappedLine,
     filter: shell::Filter,
-    /// The command's process group, once it is known.
+    /// The command's process group, once it is known and until a kept shell may serve another command.
     group: watch::Sender<Option<u32>>,
+    /// True if a signal was sent to the group, which may arrive after the end of the command.
+    is_signalled: Arc<AtomicBool>,
     events: mpsc::Sender<CommandEvent>,
     /// Output that arrived with the answer of a kept shell.
     early: Vec<CommandEvent>,
@@ -398,9 +411,9 @@ impl Follower {
             let (stream, bytes) = tokio::select! {
                 read = stdout.read(&mut out) => match read.ok()? {
                     0 => return None,
-                    read => (Stream::Stdout, self.filter.stdout(&out[..read])),
+                    read => (Stream::Stdout, self.filtered(Stream::Stdout, &out[..read])),
                 },
-                Ok(read @ 1..) = stderr.read(&mut err) => (Stream::Stderr, self.stderr(&err[..read])),
+                Ok(read @ 1..) = stderr.read(&mut err) => (Stream::Stderr, self.filtered(Stream::Stderr, &err[..read])),
             };
             if !bytes.is_empty() {
                 self.early.push(CommandEvent::Output(stream, bytes));
@@ -409,11 +422,14 @@ impl Follower {
         Some(())
     }
 
-    /// Returns the command's output in the next chunk of standard error.
-    fn stderr(&mut self, bytes: &[u8]) -> Vec<u8> {
-        let bytes = self.filter.stderr(bytes);
-        if let Some(group) = self.filter.group() {
-            self.group.send_replace(Some(group));
+    /// Returns the command's output in the next chunk of a stream.
+    fn filtered(&mut self, stream: Stream, bytes: &[u8]) -> Vec<u8> {
+        let bytes = match stream {
+            Stream::Stdout => self.filter.stdout(bytes),
+            Stream::Stderr => self.filter.stderr(bytes),
+        };
+        if let group @ Some(_) = self.filter.group() {
+            self.group.send_replace(group);
         }
         bytes
     }
@@ -434,7 +450,11 @@ impl Follower {
         let events = self.events.clone();
         let (killed, kill) = oneshot::channel();
         // Not a part of this future: a command may end before the program that signals it.
-        let (wrapped, group) = (self.wrapped.clone(), self.group.subscribe());
+        let wrapped = self.wrapped.clone();
+        let group = SignalledGroup {
+            group: self.group.subscribe(),
+            is_signalled: Arc::clone(&self.is_signalled),
+        };
         let forward = self.piped.clone();
         tokio::spawn(forward.forward_signals(wrapped, group, signals, killed));
         let last = tokio::select! {
@@ -456,13 +476,17 @@ impl Follower {
             }
         };
         feed.abort();
-        if let (ExecProgram::OpenSsh(openssh), Some(shell)) = (&self.piped.exec_program, shell)
-            && let (Some(stamp), Some(_)) = (self.filter.stamp(), self.filter.exit())
-            && let Some(shell) = openssh.kept.served(shell, stamp)
-        {
-            openssh.keep(program, shell);
-            let _ = events.send(last).await;
-            return;
+        if let (ExecProgram::OpenSsh(openssh), Some(shell)) = (&self.piped.exec_program, shell) {
+            // The group of the next command has the same number.
+            self.group.send_replace(None);
+            if !self.is_signalled.load(Ordering::SeqCst)
+                && let (Some(stamp), Some(_)) = (self.filter.stamp(), self.filter.exit())
+                && let Some(shell) = openssh.kept.served(shell, stamp)
+            {
+                openssh.keep(program, shell);
+                let _ = events.send(last).await;
+                return;
+            }
         }
         let _ = events.send(last).await;
         program.close().await;
@@ -515,12 +539,12 @@ impl Follower {
                 read = stdout.read(&mut out), if out_open => {
                     let read = read.unwrap_or(0);
                     out_open = read > 0;
-                    (Stream::Stdout, self.filter.stdout(&out[..read]))
+                    (Stream::Stdout, self.filtered(Stream::Stdout, &out[..read]))
                 }
                 read = stderr.read(&mut err), if err_open => {
                     let read = read.unwrap_or(0);
                     err_open = read > 0;
-                    (Stream::Stderr, self.stderr(&err[..read]))
+                    (Stream::Stderr, self.filtered(Stream::Stderr, &err[..read]))
                 }
             };
             if !bytes.is_empty()

@@ -8,8 +8,8 @@ use crate::{process, provision::pool::ProcessIdentity, run_event::RunOrigin};
 
 /// The time limit for a program.
 const LIMIT: Duration = Duration::from_secs(10);
-/// The time for which an answer is awaited after the build.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// The time for which a run awaits an answer after its build.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// An answer that another thread finds.
 pub struct Pending<T>(mpsc::Receiver<T>);
@@ -22,8 +22,13 @@ impl<T: Send + 'static> Pending<T> {
         Self(answer)
     }
 
-    /// Returns the answer; `None` if it takes too long.
+    /// Returns the answer, which comes within the time limits of the programs; `None` if there is none.
     pub fn wait(self) -> Option<T> {
+        self.0.recv().ok()
+    }
+
+    /// Returns the answer; `None` if a run would be delayed by it.
+    pub fn wait_briefly(self) -> Option<T> {
         self.0.recv_timeout(PATIENCE).ok()
     }
 }

@@ -29,11 +29,15 @@ pub(super) fn open_to_read(path: &Path, patience: Duration) -> Result<Connection
     Ok(connection)
 }
 
-/// Opens the file, creates it if it does not exist, and brings its schema up to date.
+/// Opens the file, creates it and its folder if they do not exist, and brings its schema up to date.
 pub(super) fn open_to_write(path: &Path, patience: Duration) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    if let Some(folder) = path.parent() {
+        // Opening fails, too.
+        let _ = std::fs::create_dir_all(folder);
+    }
     let mut connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(patience)?;
     // A checkpoint waits for the disk. It is left to one of many commits.

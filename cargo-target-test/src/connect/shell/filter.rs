@@ -1,7 +1,8 @@
 //! Removes the markers of `shell::wrap` from the two output streams of a command.
 //!
 //! A stream has `RS nonce [ text RS` before and `RS nonce ] text RS` after the command's output; RS is the byte 0x1e.
-//! `RS nonce ! text RS` confirms an exit code above 128.
+//! `RS nonce ! text RS` confirms an exit code above 128. A kept shell tells the process group by `RS nonce = text RS` on
+//! standard output; without output on standard error, it puts no marker there, and the exit code on standard output.
 
 use memchr::memmem;
 use target_fixtures::wire::Exit;
@@ -41,7 +42,7 @@ impl Filter {
 
     /// True if the command has started.
     pub(crate) fn has_started(&self) -> bool {
-        self.stderr.start.is_some()
+        self.stderr.start.is_some() || self.stdout.group.is_some()
     }
 
     /// Returns the text of the start marker on standard output, with which a kept shell reports its stamp.
@@ -51,13 +52,16 @@ impl Filter {
 
     /// Returns the command's process group, once it is known.
     pub(crate) fn group(&self) -> Option<u32> {
-        self.stderr.start.as_deref()?.parse().ok()
+        let group = self.stdout.group.as_ref().or(self.stderr.start.as_ref());
+        group?.parse().ok()
     }
 
     /// Returns the exit code (0-255) or the signal once both streams have ended.
     pub(crate) fn exit(&self) -> Option<Exit> {
-        self.stdout.end.as_ref()?;
-        let code = self.stderr.end.as_deref()?;
+        let code = match self.stdout.end.as_deref()? {
+            "" => self.stderr.end.as_deref()?,
+            code => code,
+        };
         let confirmed = self.stderr.confirmed.as_deref() == Some(code);
         let code = code.parse().ok()?;
         let signal = process::signal_of_code(code).filter(|_| !confirmed);
@@ -84,6 +88,8 @@ struct StreamFilter {
     end: Option<String>,
     /// The exit code that the command's shell confirmed last.
     confirmed: Option<String>,
+    /// The process group that a kept shell told.
+    group: Option<String>,
 }
 
 /// The bytes at an RS.
@@ -110,6 +116,7 @@ impl StreamFilter {
             start: None,
             end: None,
             confirmed: None,
+            group: None,
         }
     }
 
@@ -142,6 +149,7 @@ impl StreamFilter {
                     match kind {
                         b'[' => drop(self.start.get_or_insert(text)),
                         b']' => drop(self.end.get_or_insert(text)),
+                        b'=' => drop(self.group.get_or_insert(text)),
                         _ => self.confirmed = Some(text),
                     }
                     at += length;
@@ -184,7 +192,7 @@ impl StreamFilter {
         let Some((&kind, rest)) = rest.split_first() else {
             return Token::Partial;
         };
-        if ![b'[', b']', b'!'].contains(&kind) {
+        if !b"[]!=".contains(&kind) {
             return Token::Data;
         }
         let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -262,6 +270,19 @@ mod tests {
         assert_eq!(filter.exit(), None);
         filter.stderr(b"\x1e");
         assert_eq!(filter.exit(), Some(Exit::Code(0)));
+    }
+
+    #[test]
+    fn a_kept_shell_may_have_no_markers_on_stderr() {
+        let mut filter = Filter::new("n");
+        filter.stdout(b"\x1en[12\x1e");
+        assert!(!filter.has_started());
+        assert_eq!(filter.stdout(b"\x1en=34\x1eout"), b"out");
+        assert!(filter.has_started());
+        assert_eq!((filter.stamp(), filter.group()), (Some("12"), Some(34)));
+        assert_eq!(filter.exit(), None);
+        filter.stdout(b"\x1en]3\x1e");
+        assert_eq!(filter.exit(), Some(Exit::Code(3)));
     }
 
     #[test]

@@ -26,67 +26,83 @@ my $stamp = stamp($^T - 3);
 # After the stamp: a change in between is in the sum alone, and the shell is not kept.
 my $sum = 0;
 $sum = ($sum * 31 + $_) % 2147483647 for unpack 'N*', stamp(0) . "\0\0\0";
+my $title = $0 = 'target-test shell';
+# The leader of the session, which cannot leave its group, starts the process that serves the commands: again, after a
+# command that has left processes in its group.
+my ($home, $top, $shell) = (getpgrp, $$);
+while ($shell = fork // exit) { waitpid $shell, 0; $? >> 8 == 1 or exit }
 for (;;) {
-  $0 = 'target-test shell';
-  my $in = "\1";
-  select $in, undef, undef, $ARGV[0] or exit;
-  my ($nonce, $line, @env) = split /\0/, get(get(8)), -1;
-  exit if $stamp ne stamp($^T - 3);
-  # The client has gone. If it goes later, it finds the shell, and what the shell starts, by the nonce.
-  $0 .= " $nonce";
-  $in = "\1";
-  exit if select $in, undef, undef, 0;
-  # From here on, the command counts as started.
-  put(*STDOUT, "\036${nonce}[$sum\036");
+  # The process of the next command waits for its request: in the group with the number of this process, which only
+  # visits it. So a signal to the group reaches the command alone.
   # The types of the command's streams are those of the channel.
-  my @pairs = map { my ($r, $w); (-S STDOUT ? socketpair $r, $w, 1, 1, 0 : pipe $r, $w) or exit; [$r, $w] } 0 .. 2;
-  my $leader = fork // exit;
-  if (!$leader) {
-    # As a wrapped command, the leader of the group ignores signals to the group, and outlives the command.
-    setpgrp;
-    my @signals = qw(HUP INT QUIT USR1 USR2 ALRM TERM);
-    $SIG{$_} = sub {} for @signals;
-    my $command = fork // exit;
-    if (!$command) {
-      # The group is told once a signal to it ends the command.
-      $SIG{$_} = 'DEFAULT' for @signals;
-      put(*STDERR, "\036${nonce}[${\getpgrp}\036");
-      open STDIN, '<', '/dev/null';
-      open STDOUT, '>&', $pairs[0][1];
-      open STDERR, '>&', $pairs[1][1];
-      for (@env) { my ($name, $value) = split /=/, $_, 2; $ENV{$name} = $value }
-      exec '/bin/sh', '-c', $line;
-      kill 9, $$;
-    }
-    close $_->[1] for @pairs[0, 1];
-    1 while waitpid($command, 0) < 0;
-    put($pairs[2][1], $?);
+  my @pairs = map { my ($r, $w); (-S STDOUT ? socketpair $r, $w, 1, 1, 0 : pipe $r, $w) or exit; [$r, $w] } 0, 1;
+  pipe my $from, my $to or exit;
+  setpgrp;
+  my $command = fork // exit;
+  if (!$command) {
+    close $to;
+    open STDIN, '<', '/dev/null';
+    open STDOUT, '>&', $pairs[0][1];
+    open STDERR, '>&', $pairs[1][1];
+    local $/;
+    my ($line, @env) = split /\0/, <$from>, -1;
+    for (@env) { my ($name, $value) = split /=/, $_, 2; $ENV{$name} = $value }
+    exec '/bin/sh', '-c', $line if defined $line;
     # An exit would clean up for a while.
     kill 9, $$;
   }
-  my @from = ([$pairs[0][0], *STDOUT], [$pairs[1][0], *STDERR], [$pairs[2][0]]);
-  close $_->[1] for @pairs;
+  setpgrp 0, $home or exit;
+  close $_ for $from, map $_->[1], @pairs;
+  my $in = "\1";
+  select $in, undef, undef, $ARGV[0] or exit;
+  my ($nonce, $request) = split /\0/, get(get(8)), 2;
+  exit if getppid != $top or $stamp ne stamp($^T - 3);
+  # The client has gone. If it goes later, it finds the group of the command by the nonce.
+  $0 .= " $nonce";
+  $in = "\1";
+  exit if select $in, undef, undef, 0 or waitpid $command, 1;
+  # From here on, the command counts as started.
+  put(*STDOUT, "\036${nonce}[$sum\036\036${nonce}=$$\036");
+  {
+    # A signal may have ended the command's process.
+    local $SIG{PIPE} = 'IGNORE';
+    syswrite $to, $request;
+  }
+  close $to;
   # After the end of the command, its output is read to the end; a background process that holds it is not waited for.
-  my ($status, $rest) = (undef, 1 << 20);
+  my @from = ([$pairs[0][0], *STDOUT], [$pairs[1][0], *STDERR]);
+  my ($status, $said, $rest) = (undef, undef, 1 << 20);
   while (@from && $rest > 0) {
-    my $ready = '';
+    my ($ready, $found) = '';
     vec($ready, fileno $_->[0], 1) = 1 for @from;
-    select($ready, undef, undef, defined $status ? 0 : undef) or last;
+    {
+      # An end of the command between these two calls is noticed at the next round.
+      local $SIG{CHLD} = sub {};
+      $status = $? if waitpid($command, 1) > 0;
+      $found = select $ready, undef, undef, defined $status ? 0 : 0.1;
+    }
+    last if !$found && defined $status;
+    next if $found < 1;
     @from = grep {
       my ($f, $to) = @$_;
       my ($n, $bytes) = 1;
       if (vec $ready, fileno $f, 1) {
         $n = sysread $f, $bytes, 65536;
-        if (!$to) { $status = $bytes; $n = 0 }
-        elsif ($n) { put($to, $bytes); $rest -= $n if defined $status }
+        if ($n) {
+          # Without output on standard error, no packet is spent on it.
+          put($to, $said = "\036${nonce}[\036") if $to eq *STDERR && !$said;
+          put($to, $bytes);
+          $rest -= $n if defined $status;
+        }
       }
       $n;
     } @from;
   }
-  waitpid $leader, 0;
-  # A leader that could not start the command reports nothing.
-  length $status or $status = $? or exit;
+  if (!defined $status) { waitpid $command, 0; $status = $? }
   my $code = $status & 127 ? 128 + ($status & 127) : $status >> 8;
-  put(*STDERR, "\036${nonce}]$code\036");
-  put(*STDOUT, "\036${nonce}]\036");
+  $0 = $title;
+  if ($said) { put(*STDERR, "\036${nonce}]$code\036"); $code = '' }
+  put(*STDOUT, "\036${nonce}]$code\036");
+  # Not if there is no such process.
+  exit 1 if kill 0, -$$ or $! != 3;
 }

@@ -62,6 +62,8 @@ pub(super) struct LiveSession {
     closes_unused: bool,
     /// The time of the last received data.
     heard: Instant,
+    /// True if the socket or libssh2's buffer may have data that was not received yet.
+    has_data: bool,
     /// The time of the last keepalive.
     beaten: Instant,
     /// The time since which an idle session waits for an answer before it may start a command.
@@ -108,6 +110,7 @@ impl LiveSession {
             spare_closed: 0,
             closes_unused,
             heard: now,
+            has_data: true,
             beaten: now,
             doubt: None,
             asked: None,
@@ -155,6 +158,7 @@ impl LiveSession {
     /// Records that data was received.
     pub(super) fn on_data(&mut self) {
         self.heard = Instant::now();
+        self.has_data = true;
         (self.doubt, self.asked) = (None, None);
     }
 
@@ -174,8 +178,9 @@ impl LiveSession {
             return Ok(false);
         }
         let mut io = Io::new(instance, &self.link.session, context, &mut self.buffer);
+        let has_data = std::mem::take(&mut self.has_data);
         if let Some(spare) = &mut self.spare
-            && drain(spare, &mut io)?
+            && has_closed(spare, has_data, &mut io)?
         {
             // If the server closes the connection, the next call returns the error.
             self.closing.extend(self.spare.take());
@@ -183,7 +188,8 @@ impl LiveSession {
         }
         for at in (0..self.shells.len()).rev() {
             let (channel, shell) = &mut self.shells[at];
-            if !endpoint.kept.is_current(shell) || drain(channel, &mut io)? {
+            let is_current = endpoint.kept.is_current(shell);
+            if !is_current || has_closed(channel, has_data, &mut io)? {
                 self.closing.push(self.shells.remove(at).0);
             }
         }
@@ -192,17 +198,25 @@ impl LiveSession {
             return Err(SessionError(reason.to_owned()));
         }
         close(&mut self.closing, &mut io)?;
+        let before = (io.progress, io.outbound);
+        let started = self.start(queue);
+        let starts = self.tasks.iter().any(Task::is_starting);
+        let mut io = Io::new(instance, &self.link.session, context, &mut self.buffer);
         for task in &mut self.tasks {
             task.write(&mut io)?;
         }
-        let written = (io.progress, io.outbound);
+        let written = (before.0 || io.progress, before.1 || io.outbound);
         let next = self.urgent.front().or(queue.front());
         self.wanted = next.is_some_and(|job| self.shells.is_empty() || !job.may_be_kept());
         let opened = self.open(instance, context)?;
-        let started = self.start(queue);
+        // Calls that wait for a packet leave those behind it in libssh2's buffer.
+        self.has_data = before.0 || opened.0 || starts;
         let mut io = Io::new(instance, &self.link.session, context, &mut self.buffer);
         for task in &mut self.tasks {
-            task.read(&mut io)?;
+            // The calls for other channels may have received data of this one.
+            if has_data || task.has_more() || task.channel.eof() {
+                task.read(&mut io)?;
+            }
         }
         let progress = written.0 || opened.0 || started || io.progress;
         self.outbound = written.1 || opened.1 || io.outbound;
@@ -324,6 +338,7 @@ impl LiveSession {
                 self.full = None;
                 match task.leave(&self.endpoint.kept) {
                     Left::Channel(channel, outbox) => {
+                        self.has_data = true;
                         self.closing.push(channel);
                         leaving.push(outbox);
                     }
@@ -332,6 +347,7 @@ impl LiveSession {
                         leaving.push(outbox);
                     }
                     Left::Job(channel, job) => {
+                        self.has_data = true;
                         self.closing.push(channel);
                         queue.push_front(job);
                     }
@@ -428,8 +444,16 @@ fn acknowledge_at_once(socket: impl AsFd) {
     drop(socket);
 }
 
-/// Reads from an unused channel, so that libssh2 handles messages for the session; returns true if it was closed.
-fn drain(channel: &mut Channel, io: &mut Io<'_, '_>) -> Result<bool, SessionError> {
+/// Returns true if an unused channel was closed. Reads from it if the socket has data, so that libssh2 handles messages
+/// for the session.
+fn has_closed(
+    channel: &mut Channel,
+    has_data: bool,
+    io: &mut Io<'_, '_>,
+) -> Result<bool, SessionError> {
+    if !has_data {
+        return Ok(channel.eof());
+    }
     match channel.read(io.buffer) {
         Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(false),
         Err(error) => Err(SessionError(error.to_string())),

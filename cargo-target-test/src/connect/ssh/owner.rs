@@ -79,8 +79,9 @@ impl SessionThread {
     pub(super) fn run(mut self) {
         let waker = Waker::from(Arc::clone(&self.poll_waker));
         let mut context = Context::from_waker(&waker);
+        let mut is_notified = false;
         loop {
-            self.poll_waker.clear();
+            self.poll_waker.clear(is_notified);
             let closed = self.poll_waker.is_closed();
             self.queue.extend(self.jobs.try_iter());
             self.prune();
@@ -92,7 +93,7 @@ impl SessionThread {
             if closed && self.is_idle() {
                 return;
             }
-            self.wait(progress);
+            is_notified = self.wait(progress);
         }
     }
 
@@ -261,8 +262,8 @@ impl SessionThread {
         }
     }
 
-    /// Waits for the socket, the waker, or the next deadline.
-    fn wait(&mut self, progress: bool) {
+    /// Waits for the socket, the waker, or the next deadline. Returns true if the waker is ready.
+    fn wait(&mut self, progress: bool) -> bool {
         let now = Instant::now();
         let left = |due: Instant| due.saturating_duration_since(now);
         let next = match &self.state {
@@ -298,14 +299,16 @@ impl SessionThread {
             );
         }
         let polled = rustix::event::poll(&mut fds, next.map(timespec).as_ref());
-        let socket = fds.get(usize::from(poll_waker.is_some()));
-        let has_data =
-            polled.is_ok() && socket.is_some_and(|fd| !(fd.revents() - PollFlags::OUT).is_empty());
+        let is_ready = |fd: &PollFd<'_>| !(fd.revents() - PollFlags::OUT).is_empty();
+        let is_ready = |at| polled.is_ok() && fds.get(at).is_some_and(is_ready);
+        let wakers = usize::from(poll_waker.is_some());
+        let (is_notified, has_data) = (wakers > 0 && is_ready(0), is_ready(wakers));
         drop(fds);
         if let ConnectionState::Connected(live) = &mut self.state
             && has_data
         {
             live.on_data();
         }
+        is_notified
     }
 }

@@ -50,9 +50,9 @@ impl PollWaker {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// Clears the notification. Must be called before the queue is read.
-    pub(super) fn clear(&self) {
-        if let Some((ours, _)) = &self.ends {
+    /// Clears the notification. Must be called before the queue is read. `is_readable`: the descriptor was ready.
+    pub(super) fn clear(&self, is_readable: bool) {
+        if let Some((ours, _)) = self.ends.as_ref().filter(|_| is_readable) {
             let _ = (&*ours).read(&mut [0; 64]);
         }
         self.pending.store(false, Ordering::Release);

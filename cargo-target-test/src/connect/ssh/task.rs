@@ -44,6 +44,8 @@ pub(super) struct Task {
     filter: shell::Filter,
     input: CommandInput,
     killing: Option<Killing>,
+    /// True if a signal was sent, which may arrive after the end of the command.
+    signalled: bool,
     /// The time until which a kill waits for a kept shell to start the command.
     patience: Option<Instant>,
 }
@@ -123,6 +125,7 @@ impl Task {
             },
             job,
             killing: None,
+            signalled: false,
             patience: None,
         }
     }
@@ -144,7 +147,7 @@ impl Task {
             kept.ended(&shell);
             return Left::Job(self.channel, self.job);
         }
-        let exited = self.killing.is_none() && self.filter.exit().is_some();
+        let exited = self.killing.is_none() && !self.signalled && self.filter.exit().is_some();
         match (self.filter.stamp()).and_then(|stamp| kept.served(shell, stamp)) {
             Some(shell) if exited => Left::Shell(self.channel, shell, self.outbox),
             _ => Left::Channel(self.channel, self.outbox),
@@ -375,6 +378,7 @@ impl Task {
         let mut request = None;
         if !late && !self.outbox.is_gone() {
             let next = self.next_signal(context)?;
+            self.signalled = true;
             if next.name != "KILL" {
                 return self.forward_signal(next, now + answer);
             }
