@@ -62,7 +62,7 @@ fn programs_beside_the_playbook() {
     let deployed = platform
         .deploy(&order, &|line| assert_eq!(line, "up"))
         .unwrap();
-    assert!(matches!(deployed.reach, Reach::Local { .. }));
+    assert!(matches!(deployed.reach, Reach::Local(_)));
     platform.delete(&order, Some(&deployed)).unwrap();
     platform.delete(&order, None).unwrap();
     let ledger = fs::read_to_string(directory.path().join("ledger")).unwrap();

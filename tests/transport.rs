@@ -12,7 +12,7 @@ use std::{
 use cargo_target_test::{
     Error,
     connect::{self, CommandEvent, Running, Transport, ssh},
-    connect::{Reach, SshClient, SshReach},
+    connect::{LocalReach, Reach, SshClient, SshReach},
     secret::Bound,
 };
 use target_fixtures::wire::{Exit, ShellCommand, Stream};
@@ -187,15 +187,14 @@ fn local(directory: &Path) -> Arc<dyn Transport> {
     let env = BTreeMap::from([("TARGET_IDENTITY".to_owned(), "local-0".to_owned())]);
     connect::connect(
         "local-0",
-        &Reach::Local {
+        &Reach::Local(LocalReach {
             directory: directory.to_owned(),
             env: env
                 .into_iter()
                 .map(|(name, value)| (name, Bound::Plain(value)))
                 .collect(),
-            inherit: None,
-            user: None,
-        },
+            ..LocalReach::default()
+        }),
     )
 }
 

@@ -43,7 +43,7 @@ pub(crate) mod upload;
 pub(crate) use connection::LiveConnection;
 pub use files::FileMode;
 pub(crate) use place::write as write_local;
-pub use reach::{LocalUser, ProgramReach, Reach, Shells, SshReach};
+pub use reach::{ContainerReach, LocalReach, LocalUser, ProgramReach, Reach, Shells, SshReach};
 pub use ssh_client::{SshClient, uses_openssh};
 
 /// The number of events that are buffered before the command is slowed down.
@@ -61,30 +61,14 @@ pub(crate) fn connect_logged(
     sessions: Option<SessionLog>,
 ) -> Arc<dyn Transport> {
     match reach {
-        Reach::Local {
-            directory,
-            env,
-            inherit,
-            user,
-        } => Arc::new(local::LocalTransport {
+        Reach::Local(reach) => Arc::new(local::LocalTransport {
             instance: instance.to_owned(),
-            directory: directory.clone(),
-            env: env.clone(),
-            inherit: inherit.clone(),
-            user: *user,
+            reach: reach.clone(),
             sessions,
         }),
         Reach::Ssh(reach) => Arc::new(ssh_client::SshByClient::new(instance, reach)),
-        Reach::Container {
-            engine,
-            container,
-            user,
-        } => {
-            let exec_program = piped::ExecProgram::Container {
-                engine: engine.clone(),
-                container: container.clone(),
-                user: user.clone(),
-            };
+        Reach::Container(reach) => {
+            let exec_program = piped::ExecProgram::Container(reach.clone());
             Arc::new(piped::PipedTransport::new(instance, exec_program))
         }
         Reach::ByPlatform => Arc::new(unreachable::Unreachable {
@@ -500,9 +484,4 @@ fn unconfirmed(last: CommandEvent, cause: Error) -> CommandEvent {
         }
         _ => cause,
     })
-}
-
-/// Copies an error for a second receiver: its kind, and its text with that of its causes.
-fn copied(error: &Error) -> Error {
-    Error::new(error.kind(), error.chain())
 }

@@ -2,14 +2,16 @@
 
 // Must not print or redact: secrets are redacted where text leaves the process.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 /// An error of one of a few kinds.
 ///
 /// The message is a lower-case sentence without a full stop. Causes are available through
 /// [`std::error::Error::source`]; [`Error::hint`] tells the user what to do.
+#[derive(Clone)]
 pub struct Error(Box<Inner>);
 
+#[derive(Clone)]
 struct Inner {
     kind: ErrorKind,
     message: String,
@@ -17,7 +19,7 @@ struct Inner {
     crash: bool,
     exit_code: Option<u8>,
     key: Option<String>,
-    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
 /// Kinds of [`Error`]; each has one exit code.
@@ -132,7 +134,7 @@ impl Error {
         mut self,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
-        self.0.source = Some(source.into());
+        self.0.source = Some(Arc::from(source.into()));
         self
     }
 

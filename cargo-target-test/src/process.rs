@@ -31,8 +31,9 @@ pub use self::{
     signal::{signal_name, signal_number, signal_of_code},
     table::{LeftProcess, user},
     version::{ProgramVersion, warn_if_older},
-    watch::{Watch, ancestors, children, name_if_alive, reap_descendants, shortest, start_time},
+    watch::{Watch, ancestors, children, reap_descendants, shortest, start_time},
 };
+pub(crate) use self::{sessions::kernel, table::ProcessEntry, version::version_of};
 use crate::{
     bounded,
     error::{Error, ErrorKind, Result},
@@ -321,42 +322,37 @@ pub fn kill_scripts() {
     }
 }
 
-#[expect(unsafe_code, reason = "setsid must run between fork and exec")]
 fn set_session(command: &mut Command) {
-    // SAFETY: setsid is async-signal-safe and accesses no memory.
-    unsafe {
-        command.pre_exec(|| {
-            rustix::process::setsid()?;
-            Ok(())
-        });
-    }
+    before_exec(command, || Ok(rustix::process::setsid().map(drop)?));
 }
 
-#[expect(unsafe_code, reason = "the limit must be set between fork and exec")]
 fn set_core_limit(command: &mut Command, limit: Rlimit) {
-    // SAFETY: setrlimit is async-signal-safe and accesses no memory of others.
-    unsafe {
-        command.pre_exec(move || {
-            setrlimit(Resource::Core, limit)?;
-            Ok(())
-        });
-    }
+    before_exec(command, move || Ok(setrlimit(Resource::Core, limit)?));
 }
 
-#[expect(unsafe_code, reason = "prctl must run between fork and exec")]
 fn die_with_parent(command: &mut Command) {
     let parent = rustix::process::getpid();
-    // SAFETY: prctl and getppid are async-signal-safe and access no memory.
+    before_exec(command, move || {
+        #[cfg(target_os = "linux")]
+        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+        // No signal is sent if the parent died before the line above.
+        if rustix::process::getppid() != Some(parent) {
+            return Err(rustix::io::Errno::CANCELED.into());
+        }
+        Ok(())
+    });
+}
+
+/// Runs `calls` in the new process between fork and exec, where only system calls are permitted, and no allocation.
+#[expect(unsafe_code, reason = "the only place that runs code there")]
+fn before_exec(
+    command: &mut Command,
+    calls: impl FnMut() -> io::Result<()> + Send + Sync + 'static,
+) {
+    // SAFETY: the callers make async-signal-safe system calls only: setsid, setrlimit, prctl, getppid, open, read and
+    // write. Nothing allocates, and nothing accesses memory of others.
     unsafe {
-        command.pre_exec(move || {
-            #[cfg(target_os = "linux")]
-            rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-            // No signal is sent if the parent died before the line above.
-            if rustix::process::getppid() != Some(parent) {
-                return Err(rustix::io::Errno::CANCELED.into());
-            }
-            Ok(())
-        });
+        command.pre_exec(calls);
     }
 }
 

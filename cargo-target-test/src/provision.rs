@@ -32,14 +32,13 @@ use crate::error::{Error, Result};
 pub use disabled::{disable, enable};
 pub use existing::Existing;
 pub use instances::{InstanceSet, Need, ReadyInstance, Surplus, Used};
-pub use lease::{Ended, Lease, LeaseEnd, Loss, Lost};
+pub use lease::{Ended, Lease, LeaseEnd, Lost};
 pub use machine::Machine;
 pub use orphan::{Orphan, find_orphans, find_owned};
 pub(crate) use pool::{FileLock, peek};
 pub use pool_provisioner::PoolProvisioner;
 pub use pool_run::{
-    DeleteScope, Ensured, Held, InstanceFailure, PoolRun, Preparer, Report, RunInfo, Wanted,
-    delete_all, forget,
+    DeleteScope, Ensured, PoolRun, Preparer, Report, RunInfo, Wanted, delete_all, forget,
 };
 pub use provisioner::{BoxFuture, Provisioner};
 pub use request::{After, ByHand, IfMissing, Notice, Notices, Request, Requester, Want};

@@ -21,6 +21,8 @@ use std::{
 
 use target_fixtures::wire::Secret;
 
+use crate::error::Error;
+
 pub use self::{
     bound::{Bound, Lookup, values},
     json::{Bind, filled, in_json, json_line, redact_strings},
@@ -75,6 +77,11 @@ pub fn redacted(text: &str) -> Cow<'_, str> {
         Some(redactor) => redactor.text(text),
         None => Cow::Borrowed(text),
     }
+}
+
+/// Returns the message and the causes of an error, redacted.
+pub(crate) fn redacted_chain(error: &Error) -> String {
+    redacted(&error.chain()).into_owned()
 }
 
 /// Replaces every registered value in the text by `[secret NAME]`.

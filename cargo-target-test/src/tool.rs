@@ -20,17 +20,17 @@ use crate::{
 ///
 /// ```no_run
 /// # use cargo_target_test::{Result, connect::Reach, schemars::{self, JsonSchema}, serde::{Deserialize, Serialize}};
-/// # use cargo_target_test::provision::platform::{Deployed, InstanceSpec, Platform};
+/// # use cargo_target_test::provision::platform::{Deployed, Platform, SpecOf};
 /// # #[derive(Serialize, Deserialize, JsonSchema)]
 /// # struct LabParameters {}
 /// # struct Lab;
 /// # impl Platform for Lab {
 /// #     type Parameters = LabParameters;
 /// #     fn name(&self) -> &'static str { "lab" }
-/// #     fn deploy(&self, spec: &InstanceSpec, _: &LabParameters, _: &dyn Fn(&str)) -> Result<Deployed> {
+/// #     fn deploy(&self, spec: &SpecOf<Self>, _: &dyn Fn(&str)) -> Result<Deployed> {
 /// #         Ok(Deployed::new("localhost", Reach::local(&spec.scratch)))
 /// #     }
-/// #     fn delete(&self, _: &InstanceSpec, _: &LabParameters, _: Option<&Deployed>) -> Result<()> { Ok(()) }
+/// #     fn delete(&self, _: &SpecOf<Self>, _: Option<&Deployed>) -> Result<()> { Ok(()) }
 /// # }
 /// use cargo_target_test::Tool;
 ///

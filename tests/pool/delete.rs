@@ -17,7 +17,7 @@ fn the_last_run_decides() {
     ensure(&two, &wanted);
     let report = one.finish(false).unwrap();
     assert!(report.deleted.is_empty());
-    assert!(report.held[0].by.ends_with("run 2"), "{report:?}");
+    assert!(report.held[0].note.ends_with("run 2"), "{report:?}");
     assert_eq!(two.finish(false).unwrap().deleted, ["alpha-0"]);
     world.assert_empty();
     assert_eq!(two.finish(false).unwrap(), Default::default());
@@ -81,7 +81,7 @@ fn a_failed_delete_is_kept_in_mind() {
     ensure(&run, &world.wanted("alpha", 0, 22));
     world.switch("deletes-fail", true);
     let report = run.finish(false).unwrap();
-    assert_eq!(report.failed[0].cause, "no answer");
+    assert_eq!(report.failed[0].note, "no answer");
     let state = world.pool().state().unwrap();
     let record = state.records.values().next().unwrap();
     let cause = Some("no answer".to_owned());
@@ -104,13 +104,13 @@ fn deleting_on_request_spares_the_living_unless_forced() {
     let report = all(&DeleteScope::All, false);
     assert_eq!((report.deleted.len(), report.held.len()), (1, 1));
     assert_eq!(
-        report.held[0].by,
+        report.held[0].note,
         format!("pid {} run 1", std::process::id())
     );
     let leased = lease(&run, &wanted, 1, "smoke[alpha]");
     assert!(
         all(&DeleteScope::All, false).held[0]
-            .by
+            .note
             .contains("smoke[alpha]")
     );
     assert_eq!(
@@ -133,7 +133,7 @@ fn force_waits_for_a_deploy_to_notice() {
     eventually("deploys", || !world.machines().is_empty());
     let report = world.delete_all();
     assert_eq!(
-        report.held[0].by,
+        report.held[0].note,
         format!("pid {} run run-{}", child.id(), child.id())
     );
     let report = delete_all(&world.pool(), &world.platforms(), &DeleteScope::All, true).unwrap();
@@ -154,7 +154,7 @@ fn an_unknown_platform_is_a_named_failure() {
         true,
     )
     .unwrap();
-    let cause = &report.unknown[0].cause;
+    let cause = &report.unknown[0].note;
     let tool = std::env::current_exe().unwrap();
     assert!(
         cause.contains("`made` is unknown") && cause.contains(tool.to_str().unwrap()),

@@ -18,11 +18,11 @@ use cargo_target_test::{
     provision::{
         DeleteScope, Ensured, PoolRun, Preparer, Report, RunInfo, Wanted, delete_all,
         platform::{
-            Deployed, DynPlatform, Footprint, InstanceSpec, Ownership, Platform, Platforms,
+            Deployed, DynPlatform, Footprint, InstanceSpec, Ownership, Platform, Platforms, SpecOf,
         },
         pool::{
-            Holder, InstanceFacts, LeaseRequest, LeaseWant, Pool, PoolLease, ProcessIdentity,
-            Record, TryLease,
+            Holder, InstanceFacts, LeaseRequest, Pool, PoolLease, ProcessIdentity, Record,
+            TryLease, Want,
         },
     },
 };
@@ -61,8 +61,8 @@ impl Platform for Fake {
         self.name
     }
 
-    fn exclusive(&self, _: &InstanceSpec, parameters: &FakeParameters) -> Result<Option<String>> {
-        Ok(parameters.host.clone())
+    fn exclusive(&self, spec: &SpecOf<Self>) -> Result<Option<String>> {
+        Ok(spec.parameters.host.clone())
     }
 
     fn ownership(&self) -> Ownership {
@@ -83,22 +83,17 @@ impl Platform for Fake {
         Some(self.folder.join("console"))
     }
 
-    fn deploy(
-        &self,
-        spec: &InstanceSpec,
-        parameters: &FakeParameters,
-        _: &dyn Fn(&str),
-    ) -> Result<Deployed> {
+    fn deploy(&self, spec: &SpecOf<Self>, _: &dyn Fn(&str)) -> Result<Deployed> {
         fs::write(self.folder.join("machines").join(&spec.unique), "")?;
         fs::write(spec.scratch.join("key"), "")?;
-        thread::sleep(Duration::from_millis(parameters.pause));
+        thread::sleep(Duration::from_millis(spec.parameters.pause));
         if self.ask("deploys-fail") {
             return Err(Error::new(ErrorKind::Infra, "no machines left"));
         }
         Ok(Deployed::new("localhost", Reach::local(&spec.scratch)))
     }
 
-    fn delete(&self, spec: &InstanceSpec, _: &FakeParameters, _: Option<&Deployed>) -> Result<()> {
+    fn delete(&self, spec: &SpecOf<Self>, _: Option<&Deployed>) -> Result<()> {
         if self.ask("deletes-fail") {
             return Err(Error::new(ErrorKind::Infra, "no answer"));
         }
@@ -284,11 +279,11 @@ impl Preparer for Asks {
 }
 
 pub(crate) fn request(wanted: &Wanted, count: usize, case: &str) -> LeaseRequest {
-    let want = LeaseWant {
+    let want = Want {
         target: wanted.target.clone(),
-        hash: wanted.hash.clone(),
+        hash: Some(wanted.hash.clone()),
         count,
-        ..LeaseWant::default()
+        ..Want::default()
     };
     let holder = Holder::new(
         ProcessIdentity::current(),

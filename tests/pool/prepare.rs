@@ -62,7 +62,7 @@ fn a_host_on_hold_stays_until_somebody_frees_it() {
     let record = ensure(&run, &wanted).record;
     run.mark_dirty(&record.id, "it smokes").unwrap();
     let report = run.finish_and_reconcile(false).unwrap();
-    assert_eq!(report.dirty[0].cause, "it smokes");
+    assert_eq!(report.dirty[0].note, "it smokes");
     assert!(report.released.is_empty(), "{report:?}");
     drop(run);
 

@@ -7,10 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::{
     cli::{CpArgs, Global, InstanceArgs, Side},
     commands::interactive::{self, AccessRequest, MachineGuard},
-    connect::{
-        download::{self, PathKind},
-        upload::{self, Moved},
-    },
+    connect::download::PathKind,
     error::{Error, ErrorKind, Result},
     provision::{LeaseEnd, platform::Platforms},
 };
@@ -96,8 +93,8 @@ impl Copy {
 }
 
 async fn up(guard: &MachineGuard, from: &Path, to: &str) -> Result<()> {
-    let (transport, mark) = (&*guard.machine.transport(), guard.machine.mark());
-    let there = download::look(transport, mark, to).await?;
+    let transfer = guard.machine.transfer();
+    let there = transfer.look(to).await?;
     let to = match there {
         PathKind::Folder(_) => format!("{}/{}", to.trim_end_matches('/'), last_part(from)?),
         _ => to.trim_end_matches('/').to_owned(),
@@ -105,20 +102,19 @@ async fn up(guard: &MachineGuard, from: &Path, to: &str) -> Result<()> {
     if there == PathKind::Missing && to.is_empty() {
         return Err(Error::new(ErrorKind::Usage, "the path names no file"));
     }
-    let sent = upload::put(transport, mark, from, &to, &Moved::default()).await;
-    sent.map(drop)
+    transfer.put(from, &to).await.map(drop)
 }
 
 async fn down(guard: &MachineGuard, from: &str, to: &Path) -> Result<()> {
-    let (transport, mark) = (&*guard.machine.transport(), guard.machine.mark());
-    let there = download::look(transport, mark, from).await?;
+    let transfer = guard.machine.transfer();
+    let there = transfer.look(from).await?;
     let to = match to.is_dir() {
         true => to.join(last_part(Path::new(from))?),
         false => to.to_owned(),
     };
     match there {
         PathKind::Missing => Err(Error::new(ErrorKind::Usage, "file not found")),
-        _ => download::get(transport, mark, from, &to, &Moved::default()).await,
+        _ => transfer.get(from, &to).await,
     }
 }
 

@@ -59,13 +59,13 @@ pub fn lines(report: &Report) -> Vec<String> {
     for failure in report.failed.iter().chain(&report.unknown) {
         lines.push(format!(
             "failed to delete `{}`: {}",
-            failure.instance, failure.cause
+            failure.instance, failure.note
         ));
     }
     for held in &report.held {
         lines.push(format!(
             "`{}` is in use ({}); `--force` deletes it anyway",
-            held.instance, held.by
+            held.instance, held.note
         ));
     }
     if lines.is_empty() {
@@ -77,7 +77,7 @@ pub fn lines(report: &Report) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provision::{Held, InstanceFailure};
+    use crate::run_event::InstanceNote;
 
     #[test]
     fn everything_that_remains_is_named() {
@@ -85,14 +85,8 @@ mod tests {
         let report = Report {
             deleted: vec!["a-0".to_owned(), "a-1".to_owned()],
             released: vec!["lab-0".to_owned()],
-            failed: vec![InstanceFailure {
-                instance: "b-0".to_owned(),
-                cause: "no answer".to_owned(),
-            }],
-            held: vec![Held {
-                instance: "c-0".to_owned(),
-                by: "pid 1 shell, for 3 s".to_owned(),
-            }],
+            failed: vec![InstanceNote::new("b-0", "no answer")],
+            held: vec![InstanceNote::new("c-0", "pid 1 shell, for 3 s")],
             ..Report::default()
         };
         assert_eq!(

@@ -15,10 +15,10 @@ use target_fixtures::wire::Exit;
 use tokio::sync::mpsc;
 
 use super::{
-    Running, Transport, files, own_command,
+    Running, files, own_command,
     place::{Cancelled, LocalFile},
-    run, shell,
-    upload::Moved,
+    shell,
+    upload::{Moved, Transfer},
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -36,21 +36,119 @@ pub(crate) enum PathKind {
     File(u32),
 }
 
-/// Returns the type of the file at an absolute path.
-///
-/// # Errors
-/// If the instance cannot tell.
-pub(crate) async fn look(transport: &dyn Transport, lease: &str, path: &str) -> Result<PathKind> {
-    let outcome = run(transport, lease, shell::look(path)?).await?;
-    if outcome.exit == Exit::Code(shell::MISSING) {
-        return Ok(PathKind::Missing);
+impl Transfer {
+    /// Returns the type of the file at an absolute path.
+    ///
+    /// # Errors
+    /// If the instance cannot tell.
+    pub(crate) async fn look(&self, path: &str) -> Result<PathKind> {
+        let outcome = self.run(shell::look(path)?).await?;
+        if outcome.exit == Exit::Code(shell::MISSING) {
+            return Ok(PathKind::Missing);
+        }
+        let outcome = outcome.success(&format!("failed to list `{path}`"))?;
+        let text = String::from_utf8_lossy(&outcome.stdout).into_owned();
+        read(&text).ok_or_else(|| {
+            let text = text.trim();
+            Error::infra(format!("unexpected output of `ls` for `{path}`: {text}"))
+        })
     }
-    let outcome = outcome.success(&format!("failed to list `{path}`"))?;
-    let text = String::from_utf8_lossy(&outcome.stdout).into_owned();
-    read(&text).ok_or_else(|| {
-        let text = text.trim();
-        Error::infra(format!("unexpected output of `ls` for `{path}`: {text}"))
-    })
+
+    /// Copies a file to a path, or the content of a folder into a folder, which is created.
+    ///
+    /// New files get the modes of those on the instance; existing files are written as described in [`files`]. Symbolic
+    /// links in a folder are preserved.
+    ///
+    /// # Errors
+    /// The errors of [`files::get`]; if a local file cannot be written.
+    pub(crate) async fn get(&self, from: &str, to: &Path) -> Result<()> {
+        match self.look(from).await? {
+            PathKind::Folder(mode) => self.get_folder(from, mode, to).await,
+            PathKind::File(mode) => self.get_file(from, mode, to).await,
+            // Fails with the error for a missing file.
+            PathKind::Missing => self.get_file(from, 0o600, to).await,
+        }
+    }
+
+    /// Copies a file of the instance to a path of this host; a new file gets this mode.
+    ///
+    /// # Errors
+    /// The errors of [`files::get`]; if the local file cannot be written.
+    async fn get_file(&self, from: &str, mode: u32, to: &Path) -> Result<()> {
+        let (send, mut pieces) = mpsc::channel::<Vec<u8>>(4);
+        let cancelled = Cancelled::default();
+        let cancel = cancelled.on_drop();
+        let (path, moved) = (to.to_owned(), Arc::clone(&self.moved));
+        // A transfer that fails ends the pieces too: the file is opened when there is something to write, and completed
+        // after the transfer has succeeded.
+        let write = tokio::task::spawn_blocking(move || {
+            let mut file = None;
+            while let Some(bytes) = pieces.blocking_recv() {
+                let file = match &mut file {
+                    Some(file) => file,
+                    None => file.insert(LocalFile::open(&path, &cancelled)?),
+                };
+                file.write_all(&bytes)?;
+                moved.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+            }
+            Ok((path, file, cancelled))
+        });
+        let get = async {
+            let got = files::get(&*self.transport, &self.lease, from, send).await;
+            // After an error, nothing more is written.
+            let cancel = got.is_ok().then_some(cancel);
+            (got, cancel)
+        };
+        let ((got, _cancel), written) = tokio::join!(get, write);
+        let written = written.map_err(|error| Error::other(error.to_string()))?;
+        let (path, file, cancelled) = written.map_err(|error: io::Error| cannot(to, &error))?;
+        got?;
+        let finish = move || -> io::Result<()> {
+            let file = file.map_or_else(|| LocalFile::open(&path, &cancelled), Ok)?;
+            file.finish(mode)
+        };
+        let finished = sync::blocking(move || Ok(finish())).await?;
+        finished.map_err(|error| cannot(to, &error))
+    }
+
+    /// Copies the content of a folder of the instance into a folder of this host as a tar stream.
+    ///
+    /// The local folder is created with this mode if it does not exist. Modes and symbolic links are preserved.
+    ///
+    /// # Errors
+    /// If a local file cannot be written, the instance refuses the request, or the connection is lost.
+    async fn get_folder(&self, from: &str, mode: u32, to: &Path) -> Result<()> {
+        let made = make_folder(to).map_err(|error| cannot(to, &error))?;
+        let running =
+            self.transport
+                .exec(&own_command(shell::pack(from)?, None), &self.lease, None);
+        let (send, pieces) = mpsc::channel(4);
+        let (folder, moved) = (to.to_owned(), Arc::clone(&self.moved));
+        let unpack = tokio::task::spawn_blocking(move || {
+            let piece = io::Cursor::default();
+            let mut archive = tar::Archive::new(Pieces {
+                pieces,
+                piece,
+                moved,
+            });
+            archive.set_preserve_permissions(true);
+            unpack(&mut archive, &folder)?;
+            // The sender may write padding after the end of the archive, and must not block on it.
+            io::copy(&mut archive.into_inner(), &mut io::sink()).map(drop)
+        });
+        let (sent, unpacked) = tokio::join!(forward(running, send, from), unpack);
+        // If the stream is truncated, both sides fail, and the sender has the cause.
+        match (sent, unpacked) {
+            (Err(error), _) if error.kind() != ErrorKind::Other => return Err(error),
+            (_, Ok(Err(error))) => return Err(cannot(to, &error)),
+            (sent, _) => sent?,
+        }
+        match made {
+            true => set_permissions(to, Permissions::from_mode(mode))
+                .map_err(|error| cannot(to, &error)),
+            false => Ok(()),
+        }
+    }
 }
 
 /// Parses a line of `ls -l`: `-rwxr-s--- 1 root ...`.
@@ -71,119 +169,6 @@ fn read(line: &str) -> Option<PathKind> {
         b'd' => PathKind::Folder(mode),
         _ => PathKind::File(mode),
     })
-}
-
-/// Copies a file to a path, or the content of a folder into a folder, which is created.
-///
-/// New files get the modes of those on the instance; existing files are written as described in [`files`]. Symbolic
-/// links in a folder are preserved. `moved` counts the bytes.
-///
-/// # Errors
-/// The errors of [`files::get`]; if a local file cannot be written.
-pub(crate) async fn get(
-    transport: &dyn Transport,
-    lease: &str,
-    from: &str,
-    to: &Path,
-    moved: &Moved,
-) -> Result<()> {
-    match look(transport, lease, from).await? {
-        PathKind::Folder(mode) => get_folder(transport, lease, (from, mode), to, moved).await,
-        PathKind::File(mode) => get_file(transport, lease, (from, mode), to, moved).await,
-        // Fails with the error for a missing file.
-        PathKind::Missing => get_file(transport, lease, (from, 0o600), to, moved).await,
-    }
-}
-
-/// Copies a file of the instance to a path of this host; a new file gets this mode.
-///
-/// # Errors
-/// The errors of [`files::get`]; if the local file cannot be written.
-async fn get_file(
-    transport: &dyn Transport,
-    lease: &str,
-    (from, mode): (&str, u32),
-    to: &Path,
-    moved: &Moved,
-) -> Result<()> {
-    let (send, mut pieces) = mpsc::channel::<Vec<u8>>(4);
-    let cancelled = Cancelled::default();
-    let cancel = cancelled.on_drop();
-    let (path, moved) = (to.to_owned(), Arc::clone(moved));
-    // A transfer that fails ends the pieces too: the file is opened when there is something to write, and completed
-    // after the transfer has succeeded.
-    let write = tokio::task::spawn_blocking(move || {
-        let mut file = None;
-        while let Some(bytes) = pieces.blocking_recv() {
-            let file = match &mut file {
-                Some(file) => file,
-                None => file.insert(LocalFile::open(&path, &cancelled)?),
-            };
-            file.write_all(&bytes)?;
-            moved.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        }
-        Ok((path, file, cancelled))
-    });
-    let get = async {
-        let got = files::get(transport, lease, from, send).await;
-        // After an error, nothing more is written.
-        let cancel = got.is_ok().then_some(cancel);
-        (got, cancel)
-    };
-    let ((got, _cancel), written) = tokio::join!(get, write);
-    let written = written.map_err(|error| Error::other(error.to_string()))?;
-    let (path, file, cancelled) = written.map_err(|error: io::Error| cannot(to, &error))?;
-    got?;
-    let finish = move || -> io::Result<()> {
-        let file = file.map_or_else(|| LocalFile::open(&path, &cancelled), Ok)?;
-        file.finish(mode)
-    };
-    let finished = sync::blocking(move || Ok(finish())).await?;
-    finished.map_err(|error| cannot(to, &error))
-}
-
-/// Copies the content of a folder of the instance into a folder of this host as a tar stream.
-///
-/// The local folder is created with this mode if it does not exist. Modes and symbolic links are preserved.
-///
-/// # Errors
-/// If a local file cannot be written, the instance refuses the request, or the connection is lost.
-async fn get_folder(
-    transport: &dyn Transport,
-    lease: &str,
-    (from, mode): (&str, u32),
-    to: &Path,
-    moved: &Moved,
-) -> Result<()> {
-    let made = make_folder(to).map_err(|error| cannot(to, &error))?;
-    let running = transport.exec(&own_command(shell::pack(from)?, None), lease, None);
-    let (send, pieces) = mpsc::channel(4);
-    let (folder, moved) = (to.to_owned(), Arc::clone(moved));
-    let unpack = tokio::task::spawn_blocking(move || {
-        let piece = io::Cursor::default();
-        let mut archive = tar::Archive::new(Pieces {
-            pieces,
-            piece,
-            moved,
-        });
-        archive.set_preserve_permissions(true);
-        unpack(&mut archive, &folder)?;
-        // The sender may write padding after the end of the archive, and must not block on it.
-        io::copy(&mut archive.into_inner(), &mut io::sink()).map(drop)
-    });
-    let (sent, unpacked) = tokio::join!(forward(running, send, from), unpack);
-    // If the stream is truncated, both sides fail, and the sender has the cause.
-    match (sent, unpacked) {
-        (Err(error), _) if error.kind() != ErrorKind::Other => return Err(error),
-        (_, Ok(Err(error))) => return Err(cannot(to, &error)),
-        (sent, _) => sent?,
-    }
-    match made {
-        true => {
-            set_permissions(to, Permissions::from_mode(mode)).map_err(|error| cannot(to, &error))
-        }
-        false => Ok(()),
-    }
 }
 
 /// Unpacks folders, files and links. Pipes and devices are skipped.

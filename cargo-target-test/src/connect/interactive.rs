@@ -8,7 +8,7 @@ use target_fixtures::env;
 
 use super::{local, piped, shell};
 use crate::{
-    connect::{ProgramReach, Reach},
+    connect::Reach,
     error::{Error, Result},
     process, secret,
 };
@@ -47,30 +47,25 @@ pub(crate) fn shell(
     let login = shell::login(there.iter());
     Ok(match reach {
         Reach::Ssh(_) => by_ssh(instance, ssh_config, &login, tty),
-        Reach::Container {
-            engine,
-            container,
-            user,
-        } => piped::in_container((engine, container, user), tty, &login),
-        Reach::Programs(programs) => by_program(programs, &login)?,
+        Reach::Container(reach) => piped::in_container(reach, tty, &login),
+        Reach::Programs(programs) => {
+            let mut command = piped::program(&programs.exec, programs)?;
+            command.arg(shell::for_login(&login));
+            command
+        }
         Reach::ByPlatform => {
             let message = format!("`{instance}` has no shell for a terminal");
             return Err(Error::infra(message)
                 .with_hint(format!("`exec {instance} -- ...` runs a command there")));
         }
-        Reach::Local {
-            directory,
-            env: own,
-            inherit,
-            user,
-        } => {
+        Reach::Local(reach) => {
             let mut command = process::command("/bin/sh");
-            local::as_instance(&mut command, (own, inherit.as_deref(), *user))?;
+            local::as_instance(&mut command, reach)?;
             if let Some(term) = std::env::var_os("TERM").filter(|_| tty) {
                 command.env("TERM", term);
             }
             command.args(tty.then_some("-i"));
-            command.current_dir(directory).envs(env);
+            command.current_dir(&reach.directory).envs(env);
             command
         }
     })
@@ -82,16 +77,4 @@ fn by_ssh(instance: &str, ssh_config: &Path, login: &str, tty: bool) -> Command 
     command.arg(if tty { "-t" } else { "-T" });
     command.args([instance, &shell::for_login(login)]);
     command
-}
-
-fn by_program(programs: &ProgramReach, login: &str) -> Result<Command> {
-    let (program, arguments) = programs
-        .exec
-        .split_first()
-        .map_or(("true", &[][..]), |(program, rest)| (program, rest));
-    let mut command = process::command(program);
-    command.args(arguments).arg(shell::for_login(login));
-    command.current_dir(&programs.directory);
-    command.envs(programs.environment()?);
-    Ok(command)
 }

@@ -3,12 +3,10 @@
 //! Must not start processes itself: `process` does.
 
 use std::{
-    collections::BTreeMap,
     os::{
         fd::AsFd,
         unix::process::{CommandExt, ExitStatusExt},
     },
-    path::PathBuf,
     process::{ExitStatus, Stdio},
     time::{Duration, Instant},
 };
@@ -30,10 +28,9 @@ use super::{
     TransportFuture, shell, timed_out,
 };
 use crate::{
-    connect::LocalUser,
+    connect::{LocalReach, LocalUser},
     error::{Error, Result},
     process::{self, LeftProcess, Remains, SessionLog},
-    secret::Bound,
     sync,
 };
 
@@ -42,11 +39,7 @@ const CHUNK: usize = 128 << 10;
 
 pub(super) struct LocalTransport {
     pub(super) instance: String,
-    pub(super) directory: PathBuf,
-    pub(super) env: BTreeMap<String, Bound>,
-    /// Names of inherited environment variables; `None` inherits all.
-    pub(super) inherit: Option<Vec<String>>,
-    pub(super) user: Option<LocalUser>,
+    pub(super) reach: LocalReach,
     /// Lists the sessions of the commands.
     pub(super) sessions: Option<SessionLog>,
 }
@@ -60,10 +53,7 @@ impl LocalTransport {
     ) -> Result<(Child, ProcessGroup)> {
         shell::check(command, lease)?;
         let mut process = process::command("/bin/sh");
-        as_instance(
-            &mut process,
-            (&self.env, self.inherit.as_deref(), self.user),
-        )?;
+        as_instance(&mut process, &self.reach)?;
         process
             .arg("-c")
             .arg(shell::line(command, lease)?)
@@ -72,16 +62,15 @@ impl LocalTransport {
         if lease.is_empty() {
             process.env_remove(env::LEASE);
         }
-        if let Some(directory) = &command.directory {
-            let directory = self.directory.join(directory);
+        let mut directory = self.reach.directory.clone();
+        if let Some(other) = &command.directory {
+            directory.push(other);
             if !directory.is_dir() {
                 let text = format!("folder not found: `{}`", directory.display());
-                return Err(crate::Error::usage(text));
+                return Err(Error::usage(text));
             }
-            process.current_dir(directory);
-        } else {
-            process.current_dir(&self.directory);
         }
+        process.current_dir(directory);
         // Commands of this tool have no lease.
         let log = self.sessions.as_ref().filter(|_| !lease.is_empty());
         start_logged(process, stdin, log.map(|log| (log, lease)))
@@ -93,24 +82,17 @@ impl LocalTransport {
 ///
 /// # Errors
 /// If a secret is unavailable.
-pub(super) fn as_instance(
-    process: &mut std::process::Command,
-    (env, inherit, user): (
-        &BTreeMap<String, Bound>,
-        Option<&[String]>,
-        Option<LocalUser>,
-    ),
-) -> Result<()> {
-    if let Some(inherit) = inherit {
+pub(super) fn as_instance(process: &mut std::process::Command, reach: &LocalReach) -> Result<()> {
+    if let Some(inherit) = &reach.inherit {
         let seen = inherit
             .iter()
             .filter_map(|name| Some((name, std::env::var_os(name)?)));
         process.env_clear().envs(seen);
     }
-    if let Some(LocalUser { uid, gid }) = user {
+    if let Some(LocalUser { uid, gid }) = reach.user {
         process.uid(uid).gid(gid);
     }
-    for (name, bound) in env {
+    for (name, bound) in &reach.env {
         process.env(name, bound.value()?);
     }
     Ok(())
@@ -169,14 +151,14 @@ impl Transport for LocalTransport {
 
     fn probe(&self, _: Duration) -> TransportFuture<ProbeAnswer> {
         let started = Instant::now();
-        let answer = self.directory.metadata().map(|_| ProbeAnswer {
+        let answer = self.reach.directory.metadata().map(|_| ProbeAnswer {
             took: started.elapsed(),
             ..ProbeAnswer::default()
         });
         let instance = format!(
             "`{}`: failed to open `{}`",
             self.instance,
-            self.directory.display()
+            self.reach.directory.display()
         );
         Box::pin(
             async move { answer.map_err(|error| crate::Error::infra(instance).with_source(error)) },

@@ -27,14 +27,14 @@ use tokio::{
 
 use super::{
     CommandEvent, CommandStdin, FileAccess, ProbeAnswer, Running, RunningEnd, SignalRequest,
-    Transport, TransportFuture, answered, copied, input, local,
+    Transport, TransportFuture, answered, input, local,
     openssh::OpenSsh,
     own_command,
     shell::{self, KeptShell},
     swept, timed_out, unconfirmed,
 };
 use crate::{
-    connect::ProgramReach,
+    connect::{ContainerReach, ProgramReach},
     error::{Error, ErrorKind, Result},
     process,
 };
@@ -52,11 +52,7 @@ const NO_SHELL: &str = "commands are lines for a POSIX shell on the instance, `/
 /// The program that runs a line in the instance's shell.
 #[derive(Clone)]
 pub(super) enum ExecProgram {
-    Container {
-        engine: String,
-        container: String,
-        user: Option<String>,
-    },
+    Container(ContainerReach),
     Programs(ProgramReach),
     OpenSsh(Arc<OpenSsh>),
 }
@@ -126,11 +122,7 @@ impl ExecProgram {
     /// Starts the program, with a standard input or without.
     async fn start(&self, line: &str, lease: &str, stdin: bool) -> Result<StartedProgram> {
         let mut command = match self {
-            Self::Container {
-                engine,
-                container,
-                user,
-            } => in_container((engine, container, user), false, line),
+            Self::Container(reach) => in_container(reach, false, line),
             Self::Programs(reach) => {
                 let mut command = program(&reach.exec, reach)?;
                 command.arg(line);
@@ -155,21 +147,17 @@ impl ExecProgram {
 }
 
 /// Creates a command that runs a line in a container, with a terminal (`tty`) or without.
-pub(super) fn in_container(
-    (engine, container, user): (&str, &str, &Option<String>),
-    tty: bool,
-    line: &str,
-) -> std::process::Command {
-    let mut command = process::command(engine);
+pub(super) fn in_container(reach: &ContainerReach, tty: bool, line: &str) -> std::process::Command {
+    let mut command = process::command(&reach.engine);
     command.args(["exec", "--interactive"]);
     command.args(tty.then_some("--tty"));
-    command.args(user.iter().flat_map(|user| ["--user", user]));
-    command.args([container, "/bin/sh", "-c", line]);
+    command.args(reach.user.iter().flat_map(|user| ["--user", user]));
+    command.args([&reach.container, "/bin/sh", "-c", line]);
     command
 }
 
 /// Creates a command for a user's program. Of this tool's variables, only the request is in its environment.
-fn program(words: &[String], reach: &ProgramReach) -> Result<std::process::Command> {
+pub(super) fn program(words: &[String], reach: &ProgramReach) -> Result<std::process::Command> {
     let mut words = words.iter();
     let mut command = process::command(words.next().map_or("", String::as_str));
     command.args(words).current_dir(&reach.directory);
@@ -208,7 +196,7 @@ impl PipedTransport {
                 && let Some(killed) = killed.take()
             {
                 // Fails if the command has ended.
-                let _ = killed.send(sent.as_ref().copied().map_err(copied));
+                let _ = killed.send(sent.clone());
             }
             request.answer(sent);
         }
@@ -502,7 +490,7 @@ impl Follower {
     fn shell_killed_by(&self, status: ExitStatus) -> Option<String> {
         let by_code = status.code().and_then(process::signal_of_code);
         match self.piped.exec_program {
-            ExecProgram::Container { .. } | ExecProgram::OpenSsh(_) => by_code,
+            ExecProgram::Container(_) | ExecProgram::OpenSsh(_) => by_code,
             ExecProgram::Programs(_) => by_code.or(status.signal().map(process::signal_name)),
         }
     }

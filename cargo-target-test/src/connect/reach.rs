@@ -14,29 +14,11 @@ use crate::secret::Bound;
 #[serde(rename_all = "kebab-case")]
 pub enum Reach {
     /// Processes of this machine.
-    Local {
-        /// The working directory of commands.
-        directory: PathBuf,
-        /// Environment variables for every command.
-        env: BTreeMap<String, Bound>,
-        /// Names of inherited environment variables; `None` inherits all.
-        #[serde(default)]
-        inherit: Option<Vec<String>>,
-        /// The user that commands run as; `None` for the user of this process.
-        #[serde(default)]
-        user: Option<LocalUser>,
-    },
+    Local(LocalReach),
     /// SSH.
     Ssh(SshReach),
     /// A container, reached by `exec` of its engine.
-    Container {
-        /// The engine's program.
-        engine: String,
-        /// The container's name.
-        container: String,
-        /// The user that commands run as; `None` for the user of the image.
-        user: Option<String>,
-    },
+    Container(ContainerReach),
     /// Programs of the user.
     Programs(Box<ProgramReach>),
     /// A transport of the platform, created by the platform's `connect`.
@@ -46,12 +28,10 @@ pub enum Reach {
 impl Reach {
     /// Processes of this machine that start in this folder, with the tool's environment.
     pub fn local(directory: impl Into<PathBuf>) -> Self {
-        Self::Local {
+        Self::Local(LocalReach {
             directory: directory.into(),
-            env: BTreeMap::new(),
-            inherit: None,
-            user: None,
-        }
+            ..LocalReach::default()
+        })
     }
 
     /// A host as `ssh` knows it: an alias of `~/.ssh/config`, a name or an address.
@@ -65,17 +45,42 @@ impl Reach {
     /// Returns a line for a shell of this host that opens a shell on the instance; `None` if no such line is known.
     pub(crate) fn shell_line(&self) -> Option<String> {
         match self {
-            Self::Local { directory, .. } => {
-                let directory = directory.to_string_lossy();
+            Self::Local(local) => {
+                let directory = local.directory.to_string_lossy();
                 shlex::try_join(["cd", &*directory]).ok()
             }
             Self::Ssh(ssh) => Some(ssh.ssh_line("").trim_end().to_owned()),
-            Self::Container {
-                engine, container, ..
-            } => shlex::try_join([engine, "exec", "-it", container, "sh"]).ok(),
+            Self::Container(it) => {
+                shlex::try_join([&it.engine, "exec", "-it", &it.container, "sh"]).ok()
+            }
             Self::Programs(_) | Self::ByPlatform => None,
         }
     }
+}
+
+/// The address of processes of this machine.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LocalReach {
+    /// The working directory of commands.
+    pub directory: PathBuf,
+    /// Environment variables for every command.
+    pub env: BTreeMap<String, Bound>,
+    /// Names of inherited environment variables; `None` inherits all.
+    pub inherit: Option<Vec<String>>,
+    /// The user that commands run as; `None` for the user of this process.
+    pub user: Option<LocalUser>,
+}
+
+/// The address of a container.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ContainerReach {
+    /// The engine's program.
+    pub engine: String,
+    /// The container's name.
+    pub container: String,
+    /// The user that commands run as; `None` for the user of the image.
+    pub user: Option<String>,
 }
 
 /// A user of this machine.
@@ -202,11 +207,11 @@ mod tests {
             user: Some("root".to_owned()),
             ..SshReach::default()
         });
-        let container = Reach::Container {
+        let container = Reach::Container(ContainerReach {
             engine: "/opt/my podman".to_owned(),
             container: "alpha-0".to_owned(),
             user: None,
-        };
+        });
         for (reach, line) in [
             (Reach::local("/tmp/a b"), Some("cd '/tmp/a b'")),
             (ssh, Some("ssh -p 2222 -l root -- rack")),

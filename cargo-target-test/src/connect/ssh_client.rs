@@ -3,7 +3,7 @@
 //! Must not connect.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     path::Path,
     sync::{Arc, OnceLock},
     time::Duration,
@@ -17,7 +17,7 @@ use super::{
     openssh::OpenSsh,
     piped::{ExecProgram, PipedTransport},
     ssh::{Limits, SshTransport},
-    ssh_config::{self, SshConfig},
+    ssh_config::{self, Lines, SshConfig},
 };
 use crate::{bounded, error::Result, secret::Bound};
 
@@ -123,7 +123,7 @@ const WITHOUT_EFFECT: &[&str] = &[
 /// Returns the first setting of a host that the built-in client does not honour: ``option `certificatefile` ``. `lines`
 /// is the output of `ssh -G` for the host, and `defaults` that without any configuration file.
 pub(super) fn beyond_built_in(lines: &str, defaults: &str, config: &SshConfig) -> Option<String> {
-    let (set, defaults) = (options(lines), options(defaults));
+    let (set, defaults) = (Lines::of(lines).0, Lines::of(defaults).0);
     let mut changed: Vec<_> = set
         .iter()
         .filter(|(key, values)| defaults.get(*key) != Some(*values))
@@ -149,14 +149,6 @@ pub(super) fn beyond_built_in(lines: &str, defaults: &str, config: &SshConfig) -
     let key = config.identities.iter().find_map(|file| special_key(file));
     let marker = config.known_hosts.iter().find_map(|file| marker(file));
     key.or(marker)
-}
-
-fn options(text: &str) -> HashMap<&str, Vec<&str>> {
-    let mut options: HashMap<_, Vec<_>> = HashMap::new();
-    for (key, value) in text.lines().filter_map(|line| line.split_once(' ')) {
-        options.entry(key).or_default().push(value);
-    }
-    options
 }
 
 /// A key that only OpenSSH uses: with a certificate, in a security key, or in the agent and named by its public part.

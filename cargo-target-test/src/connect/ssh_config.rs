@@ -132,13 +132,7 @@ fn defaults() -> Result<String> {
     if let Some(defaults) = &*defaults {
         return Ok(defaults.clone());
     }
-    process::warn_if_older("ssh", OLDEST, || {
-        let mut command = process::command("ssh");
-        command.arg("-V");
-        let said = process::Spawn::new(command).run(b"", CONNECT_TIMEOUT, &|_| {});
-        said.map(|said| String::from_utf8_lossy(&said.stderr).into_owned())
-            .unwrap_or_default()
-    });
+    process::warn_if_older("ssh", OLDEST, || process::version_of("ssh", "-V"));
     let mut command = process::command("ssh");
     command.args(["-G", "-F", "none", "--", "localhost"]);
     let finished = process::Spawn::new(command).run(b"", CONNECT_TIMEOUT, &|_| {})?;
@@ -193,10 +187,10 @@ fn parse(text: &str, reach: &SshReach, home: PathBuf, socket: Option<PathBuf>) -
 }
 
 /// The values in the output of `ssh -G`, by lower-case keyword.
-struct Lines<'a>(HashMap<&'a str, Vec<&'a str>>);
+pub(super) struct Lines<'a>(pub(super) HashMap<&'a str, Vec<&'a str>>);
 
 impl<'a> Lines<'a> {
-    fn of(text: &'a str) -> Self {
+    pub(super) fn of(text: &'a str) -> Self {
         let mut lines: HashMap<&str, Vec<&str>> = HashMap::new();
         for (key, value) in text.lines().filter_map(|line| line.split_once(' ')) {
             lines.entry(key).or_default().push(value.trim());

@@ -16,9 +16,9 @@ use std::{
 use tokio::sync::mpsc;
 
 use super::{
-    FileMode, Transport,
+    CommandOutput, FileMode, Transport,
     files::{self, Piece},
-    own_command, shell,
+    own_command, run, shell,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -30,7 +30,6 @@ mod program;
 mod same;
 
 use folder::Folder;
-pub(crate) use program::put_program;
 pub(crate) use same::hash_file;
 
 /// The size of a chunk, in bytes.
@@ -41,133 +40,158 @@ pub(crate) type Moved = Arc<AtomicU64>;
 /// The minimum length of a file that is compared, in bytes: sending a smaller file takes less time.
 const MIN_COMPARED: u64 = 64 << 10;
 
-/// Copies a file, or the content of a folder, to an absolute path and returns the number of files sent.
-///
-/// New files get the modes of the local ones; existing files are written as described in [`files`]. Symbolic links in
-/// a folder are preserved. Files that the instance already has are skipped. `moved` counts the bytes.
-///
-/// # Errors
-/// If a local file cannot be read, the instance refuses the request, or the connection is lost.
-pub(crate) async fn put(
-    transport: &dyn Transport,
-    lease: &str,
-    from: &Path,
-    to: &str,
-    moved: &Moved,
-) -> Result<u64> {
-    let metadata = fs_err::metadata(from)?;
-    if metadata.is_dir() {
-        return put_folder(transport, lease, (from, &[]), to, moved).await;
-    }
-    if metadata.len() >= MIN_COMPARED
-        && same::is_file(transport, lease, (from, metadata.len()), to).await?
-    {
-        return Ok(0);
-    }
-    let mode = FileMode::New(mode_of(&metadata));
-    send_file(transport, lease, from, (to, mode), moved).await?;
-    Ok(1)
+/// Copies files and folders between this host and an instance, for a lease.
+pub(crate) struct Transfer {
+    pub(super) transport: Arc<dyn Transport>,
+    pub(super) lease: String,
+    /// The number of bytes that were copied.
+    pub(crate) moved: Moved,
 }
 
-/// Copies a file of this host to an absolute path. Without `mode`, a new file gets the mode of the local one.
-///
-/// # Errors
-/// The errors of [`files::put`]; if the local file cannot be read.
-pub(crate) async fn put_file(
-    transport: &dyn Transport,
-    lease: &str,
-    from: &Path,
-    to: &str,
-    mode: Option<u32>,
-) -> Result<()> {
-    let mode = match mode {
-        Some(mode) => FileMode::Set(mode),
-        None => FileMode::New(mode_of(&fs_err::metadata(from)?)),
-    };
-    send_file(transport, lease, from, (to, mode), &Moved::default()).await
-}
-
-/// Copies the content of a folder of this host into an absolute folder, which is created; returns the number of files
-/// sent.
-///
-/// New files and links are sent as one archive, existing files one by one. Paths that a pattern of `exclude` matches are
-/// not sent.
-///
-/// # Errors
-/// The errors of [`put`].
-pub(crate) async fn put_folder(
-    transport: &dyn Transport,
-    lease: &str,
-    (from, exclude): (&Path, &[String]),
-    to: &str,
-    moved: &Moved,
-) -> Result<u64> {
-    let (root, exclude) = (from.to_owned(), exclude.to_vec());
-    let mut folder = sync::blocking(move || Folder::read(&root, &exclude)).await?;
-    let there = same::in_folder(transport, lease, to, folder.files()).await?;
-    let (folder, existing) = sync::blocking(move || {
-        let existing = folder.take_existing(&there)?;
-        Ok((folder, existing))
-    })
-    .await?;
-    let count = (folder.files().count() + existing.len()) as u64;
-    send_folder(transport, lease, folder, to, moved).await?;
-    let next = std::sync::Mutex::new(existing.into_iter());
-    let worker = || async {
-        loop {
-            let Some(path) = sync::lock(&next).next() else {
-                return Ok::<(), Error>(());
-            };
-            let file = from.join(&path);
-            let mode = FileMode::New(mode_of(&fs_err::metadata(&file)?));
-            let name = path
-                .to_str()
-                .ok_or_else(|| Error::usage(format!("path is not UTF-8: `{}`", path.display())))?;
-            let to = format!("{}/{name}", to.trim_end_matches('/'));
-            let sent = send_file(transport, lease, &file, (&to, mode), moved).await;
-            sent.map_err(|error| Error::new(error.kind(), format!("`{to}`: {}", error.chain())))?;
+impl Transfer {
+    pub(crate) fn new(transport: Arc<dyn Transport>, lease: &str) -> Self {
+        Self {
+            transport,
+            lease: lease.to_owned(),
+            moved: Moved::default(),
         }
-    };
-    // As many at once as leave a channel of an SSH session free.
-    tokio::try_join!(worker(), worker(), worker(), worker())?;
-    Ok(count)
+    }
+
+    /// Runs a short command.
+    pub(super) async fn run(&self, line: String) -> Result<CommandOutput> {
+        run(&*self.transport, &self.lease, line).await
+    }
+
+    /// Copies a file, or the content of a folder, to an absolute path and returns the number of files sent.
+    ///
+    /// New files get the modes of the local ones; existing files are written as described in [`files`]. Symbolic links in
+    /// a folder are preserved. Files that the instance already has are skipped.
+    ///
+    /// # Errors
+    /// If a local file cannot be read, the instance refuses the request, or the connection is lost.
+    pub(crate) async fn put(&self, from: &Path, to: &str) -> Result<u64> {
+        let metadata = fs_err::metadata(from)?;
+        if metadata.is_dir() {
+            return self.put_folder(from, &[], to).await;
+        }
+        if metadata.len() >= MIN_COMPARED && self.is_file(from, metadata.len(), to).await? {
+            return Ok(0);
+        }
+        let mode = FileMode::New(mode_of(&metadata));
+        self.send_file(from, to, mode).await?;
+        Ok(1)
+    }
+
+    /// Copies a file of this host to an absolute path. Without `mode`, a new file gets the mode of the local one.
+    ///
+    /// # Errors
+    /// The errors of [`files::put`]; if the local file cannot be read.
+    pub(crate) async fn put_file(&self, from: &Path, to: &str, mode: Option<u32>) -> Result<()> {
+        let mode = match mode {
+            Some(mode) => FileMode::Set(mode),
+            None => FileMode::New(mode_of(&fs_err::metadata(from)?)),
+        };
+        self.send_file(from, to, mode).await
+    }
+
+    /// Copies the content of a folder of this host into an absolute folder, which is created; returns the number of files
+    /// sent.
+    ///
+    /// New files and links are sent as one archive, existing files one by one. Paths that a pattern of `exclude` matches are
+    /// not sent.
+    ///
+    /// # Errors
+    /// The errors of [`Transfer::put`].
+    pub(crate) async fn put_folder(
+        &self,
+        from: &Path,
+        exclude: &[String],
+        to: &str,
+    ) -> Result<u64> {
+        let (root, exclude) = (from.to_owned(), exclude.to_vec());
+        let mut folder = sync::blocking(move || Folder::read(&root, &exclude)).await?;
+        let there = self.in_folder(to, folder.files()).await?;
+        let (folder, existing) = sync::blocking(move || {
+            let existing = folder.take_existing(&there)?;
+            Ok((folder, existing))
+        })
+        .await?;
+        let count = (folder.files().count() + existing.len()) as u64;
+        self.send_folder(folder, to).await?;
+        let next = std::sync::Mutex::new(existing.into_iter());
+        let worker = || async {
+            loop {
+                let Some(path) = sync::lock(&next).next() else {
+                    return Ok::<(), Error>(());
+                };
+                let file = from.join(&path);
+                let mode = FileMode::New(mode_of(&fs_err::metadata(&file)?));
+                let name = path.to_str().ok_or_else(|| {
+                    Error::usage(format!("path is not UTF-8: `{}`", path.display()))
+                })?;
+                let to = format!("{}/{name}", to.trim_end_matches('/'));
+                let sent = self.send_file(&file, &to, mode).await;
+                sent.map_err(|error| {
+                    Error::new(error.kind(), format!("`{to}`: {}", error.chain()))
+                })?;
+            }
+        };
+        // As many at once as leave a channel of an SSH session free.
+        tokio::try_join!(worker(), worker(), worker(), worker())?;
+        Ok(count)
+    }
+
+    async fn send_file(&self, from: &Path, to: &str, mode: FileMode) -> Result<()> {
+        let mut file = open(from)?;
+        let (send, pieces) = mpsc::channel(4);
+        let counted = Arc::clone(&self.moved);
+        let read = tokio::task::spawn_blocking(move || {
+            loop {
+                let mut bytes = vec![0; CHUNK];
+                let read = file.read(&mut bytes)?;
+                bytes.truncate(read);
+                let piece = if read == 0 {
+                    Piece::End
+                } else {
+                    Piece::Data(bytes)
+                };
+                // If the receiver is gone, its own result has the cause.
+                if send.blocking_send(piece).is_err() || read == 0 {
+                    return Ok(());
+                }
+                counted.fetch_add(read as u64, Ordering::Relaxed);
+            }
+        });
+        let put = files::put(&*self.transport, &self.lease, to, mode, pieces);
+        let (put, read) = tokio::join!(put, read);
+        finished(read)?;
+        put
+    }
+
+    async fn send_folder(&self, folder: Folder, to: &str) -> Result<()> {
+        let command = own_command(shell::unpack(to, folder.mode()?), None);
+        let (send, stdin) = mpsc::channel(4);
+        let counted = Arc::clone(&self.moved);
+        let pack = tokio::task::spawn_blocking(move || {
+            let sender = Sender(send, counted);
+            folder.pack(io::BufWriter::with_capacity(CHUNK, sender))
+        });
+        let unpack = self
+            .transport
+            .exec(&command, &self.lease, Some(stdin))
+            .finished();
+        let (unpacked, packed) = tokio::join!(unpack, pack);
+        // If the archive is truncated, both sides fail, and this side has the cause.
+        match (unpacked?.accepted(), finished(packed)) {
+            (Err(refused), Err(error)) if error.kind() == ErrorKind::Other => Err(refused),
+            (_, Err(error)) => Err(error),
+            (unpacked, Ok(())) => unpacked.map(drop),
+        }
+    }
 }
 
 fn mode_of(metadata: &Metadata) -> u32 {
     metadata.permissions().mode() & 0o7777
-}
-
-async fn send_file(
-    transport: &dyn Transport,
-    lease: &str,
-    from: &Path,
-    (to, mode): (&str, FileMode),
-    moved: &Moved,
-) -> Result<()> {
-    let mut file = open(from)?;
-    let (send, pieces) = mpsc::channel(4);
-    let counted = Arc::clone(moved);
-    let read = tokio::task::spawn_blocking(move || {
-        loop {
-            let mut bytes = vec![0; CHUNK];
-            let read = file.read(&mut bytes)?;
-            bytes.truncate(read);
-            let piece = if read == 0 {
-                Piece::End
-            } else {
-                Piece::Data(bytes)
-            };
-            // If the receiver is gone, its own result has the cause.
-            if send.blocking_send(piece).is_err() || read == 0 {
-                return Ok(());
-            }
-            counted.fetch_add(read as u64, Ordering::Relaxed);
-        }
-    });
-    let put = files::put(transport, lease, to, mode, pieces);
-    let (put, read) = tokio::join!(put, read);
-    finished(read)?;
-    put
 }
 
 /// Opens a file to send. A FIFO is an error: it might block until another process writes to it.
@@ -182,30 +206,6 @@ fn open(from: &Path) -> Result<fs_err::File> {
             from.display()
         ))),
         false => Ok(file),
-    }
-}
-
-async fn send_folder(
-    transport: &dyn Transport,
-    lease: &str,
-    folder: Folder,
-    to: &str,
-    moved: &Moved,
-) -> Result<()> {
-    let command = own_command(shell::unpack(to, folder.mode()?), None);
-    let (send, stdin) = mpsc::channel(4);
-    let counted = Arc::clone(moved);
-    let pack = tokio::task::spawn_blocking(move || {
-        let sender = Sender(send, counted);
-        folder.pack(io::BufWriter::with_capacity(CHUNK, sender))
-    });
-    let unpack = transport.exec(&command, lease, Some(stdin)).finished();
-    let (unpacked, packed) = tokio::join!(unpack, pack);
-    // If the archive is truncated, both sides fail, and this side has the cause.
-    match (unpacked?.accepted(), finished(packed)) {
-        (Err(refused), Err(error)) if error.kind() == ErrorKind::Other => Err(refused),
-        (_, Err(error)) => Err(error),
-        (unpacked, Ok(())) => unpacked.map(drop),
     }
 }
 

@@ -1,12 +1,10 @@
 //! The checks, each for any platform.
 
-use std::{fs, path::Path, sync::Arc, time::Duration};
-
-use target_fixtures::wire::{ShellCommand, Stream};
+use std::{fs, path::Path, time::Duration};
 
 use super::{Contract, Subject};
 use crate::{
-    connect::CommandEvent,
+    connect::own_command,
     failpoint,
     provision::{platform::DynPlatform, pool::Record},
 };
@@ -212,20 +210,9 @@ impl<S: Subject> Contract<S> {
 async fn ask(platform: &dyn DynPlatform, record: &Record, line: &str) -> Option<String> {
     let transport = platform.connect(&record.spec, record.deployed.as_ref()?);
     transport.knock(Duration::from_secs(1)).await.ok()?;
-    let command = ShellCommand {
-        line: line.to_owned(),
-        timeout: Some(5000),
-        ..ShellCommand::default()
-    };
-    let mut running = Arc::clone(&transport).exec(&command, "", None);
-    let mut said = Vec::new();
-    while let Some(event) = running.events.recv().await {
-        match event {
-            CommandEvent::Output(Stream::Stdout, bytes) => said.extend(bytes),
-            CommandEvent::Lost(_) => return None,
-            _ => {}
-        }
-    }
+    let command = own_command(line.to_owned(), Some(Duration::from_secs(5)));
+    let running = transport.exec(&command, "", None);
+    let said = running.finished().await.ok()?.stdout;
     (!said.is_empty()).then(|| String::from_utf8_lossy(&said).into_owned())
 }
 

@@ -9,9 +9,7 @@ use std::{
 use super::{Subject, place};
 use crate::{
     playbook,
-    provision::platform::{
-        DynPlatform, Found, InstanceSpec, Ownership, Platform, Platforms, Provenance,
-    },
+    provision::platform::{DynPlatform, Found, InstanceSpec, Ownership, Platform, Platforms},
 };
 
 /// A platform with the playbook of its contract.
@@ -44,15 +42,11 @@ impl PlaybookSubject {
             platforms,
             playbook: path,
             like: InstanceSpec {
-                provenance: Provenance::default(),
                 instance: "it-0".to_owned(),
                 target: target.name,
-                index: 0,
-                label: String::new(),
-                unique: String::new(),
                 parameters: target.parameters,
                 directory: target.directory,
-                scratch: PathBuf::new(),
+                ..InstanceSpec::default()
             },
         })
     }

@@ -112,8 +112,8 @@ impl HostProcess {
             false => active.find_loss(DECISION).await,
         };
         let (crashed, lost) = match loss {
-            Some(loss) if loss.crashed => (Some(loss.cause), None),
-            Some(loss) => (None, Some(loss.cause)),
+            Some(loss) if loss.is_crash() => (Some(loss.chain()), None),
+            Some(loss) => (None, Some(loss.chain())),
             // A test that failed by a lost connection has found nothing, even if the machine answers again.
             None => (None, connection_lost),
         };

@@ -20,7 +20,7 @@ use crate::{
     },
     connect::{CommandEvent, Running},
     error::{Error, ErrorKind, Result},
-    provision::{BoxFuture, Lease, Loss, Machine, describe},
+    provision::{BoxFuture, Lease, Machine, describe},
     run_event::{Attempt, AttemptResult, OutputFile, RunEventKind, Sink, TAIL},
     secret::{self, RedactedStream},
 };
@@ -73,7 +73,7 @@ enum Script {
 struct ScriptEnd {
     exit: Option<Exit>,
     timed_out: bool,
-    lost: Option<Loss>,
+    lost: Option<Error>,
 }
 
 impl ScriptEnd {
@@ -88,21 +88,21 @@ impl ScriptEnd {
                 ..Self::default()
             },
             Err(error) => Self {
-                lost: Some(Loss::from(&error)),
+                lost: Some(error),
                 ..Self::default()
             },
         }
     }
 
     fn verdict(&self) -> Verdict {
-        let cause = self.lost.as_ref().map(|loss| loss.cause.as_str());
-        let crashed = self.lost.as_ref().is_some_and(|loss| loss.crashed);
+        let cause = self.lost.as_ref().map(Error::chain);
+        let crashed = self.lost.as_ref().is_some_and(Error::is_crash);
         judge(&Evidence {
             exit: self.exit.as_ref(),
             started: true,
             timed_out: self.timed_out,
-            lost: cause,
-            crashed: cause.filter(|_| crashed),
+            lost: cause.as_deref(),
+            crashed: cause.as_deref().filter(|_| crashed),
             ..Evidence::default()
         })
     }
@@ -217,7 +217,7 @@ impl ShellTests {
             && let Err(error) = machine.confirm(ANSWER).await
             && (end.lost.is_none() || error.is_crash())
         {
-            end.lost = Some(Loss::from(&error));
+            end.lost = Some(error);
         }
         if end.lost.is_some() {
             machine.emit_console(sink);

@@ -89,7 +89,7 @@ impl Remains {
         }
         let table = Table::read();
         let found = table.trees(|process| {
-            let known = self.known.get(&process.pid.as_raw_nonzero().get());
+            let known = self.known.get(&process.id());
             marked.contains(&process.pid)
                 || known == Some(&process.started)
                 || self
@@ -100,7 +100,7 @@ impl Remains {
         let found: Vec<_> = found.into_iter().cloned().collect();
         let known = found.iter();
         self.known = known
-            .map(|process| (process.pid.as_raw_nonzero().get(), process.started))
+            .map(|process| (process.id(), process.started))
             .collect();
         found
     }
@@ -122,9 +122,8 @@ pub(super) fn kill_session(leader: Pid) {
 /// once: `sudo` passes it on, and without its parents the process would not be found again. The leader of a session is
 /// killed, since its session remains. Returns true if all could be killed.
 fn end(found: &[ProcessEntry], is_leader: impl Fn(i32) -> bool, asked: &mut BTreeSet<i32>) -> bool {
-    let number = |process: &ProcessEntry| process.pid.as_raw_nonzero().get();
     let parents: BTreeMap<i32, i32> = (found.iter())
-        .map(|process| (number(process), process.parent))
+        .map(|process| (process.id(), process.parent))
         .collect();
     let (mut kept, mut all) = (BTreeSet::new(), true);
     for process in found {
@@ -140,8 +139,8 @@ fn end(found: &[ProcessEntry], is_leader: impl Fn(i32) -> bool, asked: &mut BTre
         }
     }
     for process in found {
-        let signal = match kept.contains(&number(process)) && !is_leader(number(process)) {
-            true if asked.insert(number(process)) => Signal::TERM,
+        let signal = match kept.contains(&process.id()) && !is_leader(process.id()) {
+            true if asked.insert(process.id()) => Signal::TERM,
             true => continue,
             false => Signal::KILL,
         };

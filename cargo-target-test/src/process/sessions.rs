@@ -6,7 +6,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
-    os::unix::{fs::OpenOptionsExt, process::CommandExt},
+    os::unix::fs::OpenOptionsExt,
     path::PathBuf,
     process::Command,
 };
@@ -33,7 +33,7 @@ pub(super) struct Session {
 impl Session {
     /// True if the process belongs to the session. The number of a session is not reused while a process belongs to it.
     pub(super) fn contains(&self, process: &ProcessEntry) -> bool {
-        let is_first = process.pid.as_raw_nonzero().get() == self.id;
+        let is_first = process.id() == self.id;
         process.session == self.id
             && match is_first {
                 true => process.started == self.started,
@@ -47,17 +47,13 @@ impl SessionLog {
     ///
     /// # Errors
     /// If the file cannot be opened.
-    #[expect(
-        unsafe_code,
-        reason = "the entry must be written between fork and exec"
-    )]
     pub(super) fn record(&self, command: &mut Command, tag: &str) -> io::Result<()> {
         let file = self.open()?;
         let head = format!("+{tag}\t{}\t", boot());
         if head.len() > LONGEST {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        let write = move || {
+        super::before_exec(command, move || {
             let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
             let stat = rustix::fs::open(c"/proc/self/stat", flags, rustix::fs::Mode::empty())?;
             let mut line = [0; LONGEST * 2];
@@ -67,11 +63,7 @@ impl SessionLog {
             let length = head.len() + rustix::io::read(stat, rest)?;
             rustix::io::write(&file, &line[..length])?;
             Ok(())
-        };
-        // SAFETY: open, read and write are async-signal-safe, and nothing allocates.
-        unsafe {
-            command.pre_exec(write);
-        }
+        });
         Ok(())
     }
 
@@ -96,7 +88,7 @@ impl SessionLog {
                 && let Some(process) = ProcessEntry::parse(stat)
             {
                 let session = Session {
-                    id: process.pid.as_raw_nonzero().get(),
+                    id: process.id(),
                     started: process.started,
                 };
                 open.push((session, written == tag));
@@ -119,6 +111,11 @@ impl SessionLog {
 
 /// Returns the id of this boot; empty if the host has none.
 fn boot() -> String {
-    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id");
-    boot.unwrap_or_default().trim().to_owned()
+    kernel("random/boot_id")
+}
+
+/// Returns a value of the kernel's settings; empty if it cannot be read.
+pub(crate) fn kernel(name: &str) -> String {
+    let text = fs::read_to_string(format!("/proc/sys/kernel/{name}"));
+    text.unwrap_or_default().trim().to_owned()
 }

@@ -10,14 +10,14 @@ use crate::bounded;
 
 /// A process at the time when `/proc` was read.
 #[derive(Clone, Debug)]
-pub(super) struct ProcessEntry {
+pub(crate) struct ProcessEntry {
     pub(super) pid: Pid,
     pub(super) parent: i32,
     pub(super) session: i32,
     /// Clock ticks since boot.
-    pub(super) started: u64,
+    pub(crate) started: u64,
     program: String,
-    is_stopped: bool,
+    pub(crate) is_stopped: bool,
 }
 
 /// All processes of this host except zombies and this process; empty without `/proc`.
@@ -29,8 +29,7 @@ impl Table {
         let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
         let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
         let all = pids.filter_map(|pid: i32| {
-            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-            ProcessEntry::parse(&stat).filter(|process| process.pid != own)
+            ProcessEntry::of(Pid::from_raw(pid)?).filter(|process| process.pid != own)
         });
         Self(all.collect())
     }
@@ -42,20 +41,31 @@ impl Table {
             let before = found.len();
             for process in &self.0 {
                 if found.contains(&process.parent) || is_root(process) {
-                    found.insert(process.pid.as_raw_nonzero().get());
+                    found.insert(process.id());
                 }
             }
             if found.len() == before {
                 break;
             }
         }
-        let is_found =
-            |process: &&ProcessEntry| found.contains(&process.pid.as_raw_nonzero().get());
-        self.0.iter().filter(is_found).collect()
+        let all = self.0.iter();
+        all.filter(|process| found.contains(&process.id()))
+            .collect()
     }
 }
 
 impl ProcessEntry {
+    /// Returns the process with this id; `None` if it has ended or is a zombie, or without `/proc`.
+    pub(crate) fn of(pid: Pid) -> Option<Self> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
+        Self::parse(&stat)
+    }
+
+    /// The process id as a number.
+    pub(super) fn id(&self) -> i32 {
+        self.pid.as_raw_nonzero().get()
+    }
+
     /// Parses `/proc/PID/stat`; `None` for a zombie.
     pub(super) fn parse(stat: &str) -> Option<Self> {
         // The name, in parentheses, may contain any character.
@@ -96,8 +106,7 @@ impl LeftProcess {
 
     /// Describes a process by its number; `None` if it has ended or is a zombie.
     pub fn find(pid: Pid) -> Option<Self> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
-        ProcessEntry::parse(&stat).map(|process| Self::of(&process))
+        ProcessEntry::of(pid).map(|process| Self::of(&process))
     }
 
     /// Joins descriptions: `` `sudo` (pid 4711, user root), `sh` (pid 4712, user root) ``.

@@ -1,8 +1,11 @@
 //! Versions of external programs. Must not know the programs.
 
-use std::{collections::BTreeSet, fmt, sync::Mutex};
+use std::{collections::BTreeSet, fmt, sync::Mutex, time::Duration};
 
 use crate::{sync, ui};
+
+/// The time limit for a program that prints its version.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A version of a program: `9.2.0`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,6 +27,15 @@ impl fmt::Display for ProgramVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}.{}", self.0, self.1, self.2)
     }
+}
+
+/// Returns the output of `program` with the option that prints its version.
+pub(crate) fn version_of(program: &str, option: &str) -> String {
+    let mut command = super::command(program);
+    command.arg(option);
+    let said = super::Spawn::new(command).run(b"", PATIENCE, &|_| {});
+    let said = said.map(|said| [said.stdout, said.stderr].concat());
+    String::from_utf8_lossy(&said.unwrap_or_default()).into_owned()
 }
 
 /// Warns if a program is older than the oldest supported version; asks each program once. `said` returns the output

@@ -14,6 +14,7 @@ use rustix::{
 
 use tokio::io::unix::AsyncFd;
 
+use super::table::ProcessEntry;
 use crate::{bounded, error::Result};
 
 /// Detects the exit of any process, without polling if the kernel supports pidfds.
@@ -76,34 +77,18 @@ impl Watch {
 
 /// Returns the start time of a process in clock ticks since boot, which distinguishes processes with the same id.
 ///
-/// `None` if the process does not exist, or without `/proc`.
+/// `None` if the process has ended or is a zombie, or without `/proc`.
 pub fn start_time(pid: Pid) -> Option<u64> {
-    stat_field(pid, 22)?.parse().ok()
+    ProcessEntry::of(pid).map(|process| process.started)
 }
 
 /// Returns the ids of a process's parent, its parent's parent, and so on.
 pub fn ancestors(pid: Pid) -> Vec<Pid> {
-    let parent = |pid: &Pid| Pid::from_raw(stat_field(*pid, 4)?.parse().ok()?);
+    let parent = |pid: &Pid| Pid::from_raw(ProcessEntry::of(*pid)?.parent);
     // As many as no real tree has, should a process id be reused while it is read.
     std::iter::successors(parent(&pid), parent)
         .take(1000)
         .collect()
-}
-
-/// Returns the command name of a process; `None` if the process has ended or is a zombie.
-pub fn name_if_alive(pid: Pid) -> Option<String> {
-    if stat_field(pid, 3)? == "Z" {
-        return None;
-    }
-    let name = std::fs::read_to_string(format!("/proc/{}/comm", pid.as_raw_nonzero())).ok()?;
-    Some(name.trim().to_owned())
-}
-
-/// Returns field `number` of `/proc/PID/stat`, from field 3 on: field 2, the name, may contain any character.
-fn stat_field(pid: Pid, number: usize) -> Option<String> {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
-    let (_, rest) = stat.rsplit_once(')')?;
-    rest.split_whitespace().nth(number - 3).map(str::to_owned)
 }
 
 /// Makes this process the parent of every descendant whose own parent exits.

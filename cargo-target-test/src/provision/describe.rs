@@ -27,9 +27,9 @@ pub(crate) fn describe(record: &Record) -> Instance {
 /// Describes a machine that is not in a pool.
 pub(crate) fn describe_wrapped(name: &str, reach: &Reach) -> Instance {
     let (platform, ssh) = match reach {
-        Reach::Local { .. } => ("local", None),
+        Reach::Local(_) => ("local", None),
         Reach::Ssh(ssh) => ("ssh", Some(ssh)),
-        Reach::Container { .. } => ("container", None),
+        Reach::Container(_) => ("container", None),
         Reach::Programs(_) | Reach::ByPlatform => ("command", None),
     };
     Instance {

@@ -4,8 +4,6 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use serde_json::Value;
-
 use super::{
     Wanted,
     pool::{self, Disabled, Pool, Record, RecordEvent},
@@ -18,9 +16,8 @@ use crate::error::Result;
 /// # Errors
 /// Fails if the pool cannot be used.
 pub fn disable(pool: &Pool, name: &str, wanted: &[Wanted], disabled: &Disabled) -> Result<usize> {
-    change(pool, name, wanted, || {
-        RecordEvent::Disable(disabled.clone())
-    })
+    let event = RecordEvent::Disable(disabled.clone());
+    change(pool, name, wanted, &event)
 }
 
 /// Enables the instances with this name, id or host; returns their number.
@@ -28,25 +25,18 @@ pub fn disable(pool: &Pool, name: &str, wanted: &[Wanted], disabled: &Disabled) 
 /// # Errors
 /// Fails if the pool cannot be used.
 pub fn enable(pool: &Pool, name: &str, wanted: &[Wanted]) -> Result<usize> {
-    change(pool, name, wanted, || RecordEvent::Enable)
+    change(pool, name, wanted, &RecordEvent::Enable)
 }
 
-fn change(
-    pool: &Pool,
-    name: &str,
-    wanted: &[Wanted],
-    event: impl Fn() -> RecordEvent,
-) -> Result<usize> {
+fn change(pool: &Pool, name: &str, wanted: &[Wanted], event: &RecordEvent) -> Result<usize> {
     let mut keys: BTreeSet<_> = wanted.iter().filter_map(|one| key(one, name)).collect();
     let mut locked = pool.lock()?;
     let records = locked.state().records.values();
-    keys.extend(
-        records
-            .filter(|record| is_it(record, name))
-            .map(pool::disabled_key),
-    );
-    locked.commit(keys.iter().map(|key| (key.clone(), event())))?;
-    Ok(keys.len())
+    let named = records.filter(|record| is_it(record, name));
+    keys.extend(named.map(pool::disabled_key));
+    let count = keys.len();
+    locked.commit(keys.into_iter().map(|key| (key, event.clone())))?;
+    Ok(count)
 }
 
 fn is_it(record: &Record, name: &str) -> bool {
@@ -61,22 +51,18 @@ fn key(one: &Wanted, name: &str) -> Option<String> {
     let spec = one.spec("");
     // A host that cannot be resolved has no key.
     let machine = one.platform.exclusive(&spec).ok()?;
-    let hosts = spec.parameters.get("hosts").and_then(Value::as_array);
-    let host = hosts
-        .and_then(|hosts| hosts.get(one.index as usize))
-        .and_then(Value::as_str);
+    let host = spec.parameters["hosts"][one.index as usize].as_str();
     let is_machine = |machine: &String| {
-        machine == name
-            || machine
-                .rsplit_once(':')
-                .is_some_and(|(host, _)| host == name)
+        let host = machine.rsplit_once(':').map(|(host, _)| host);
+        machine == name || host == Some(name)
     };
     let is_it =
         one.instance() == name || host == Some(name) || machine.as_ref().is_some_and(is_machine);
     let workspace = one
         .origin
         .as_ref()
-        .map_or(Path::new(""), |(workspace, _)| workspace);
+        .map(|(workspace, _)| workspace.as_path());
+    let workspace = workspace.unwrap_or(Path::new(""));
     is_it.then(|| match &machine {
         Some(machine) => pool::shared_lease(machine),
         None => format!("{}#{}", workspace.display(), one.instance()),

@@ -203,7 +203,7 @@ impl InstanceSet {
                 let mut state = self.state();
                 match state.slot(index) {
                     Slot::Ready(ready) | Slot::Gone(ready) => return Ok(Arc::clone(ready)),
-                    Slot::Failed(failed, _) => return Err(failed.clone().into()),
+                    Slot::Failed(failed, _) => return Err(failed.clone()),
                     Slot::Idle | Slot::Working | Slot::Leaving(_) => {}
                 }
                 state.begin(index, Instant::now())
@@ -230,7 +230,7 @@ impl InstanceSet {
         match shortage {
             Shortage::Begin(index) => self.start_ensure_ready(context, index),
             Shortage::Coming => {}
-            Shortage::Never(failed) => return Err(failed.into()),
+            Shortage::Never(failed) => return Err(failed),
         }
         Ok(())
     }
@@ -245,7 +245,6 @@ impl InstanceSet {
         let (set, context) = (Arc::clone(self), Arc::clone(context));
         tokio::spawn(async move {
             let made = context.ensure_ready(&set.wanted[index], &set.label).await;
-            let made = made.map_err(|error| (&error).into());
             set.state().ended(index, made, Instant::now());
             context.changed.notify_waiters();
         });

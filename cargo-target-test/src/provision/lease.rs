@@ -16,7 +16,7 @@ use std::{
 use target_fixtures::env;
 
 use self::watch::LossWatch;
-pub use self::watch::{Loss, Lost};
+pub use self::watch::Lost;
 use super::{
     After, Machine,
     instances::{Context, InstanceSet, LeasedRecords},

@@ -23,9 +23,8 @@ use self::crash::CrashWindow;
 use super::{describe, platform::Platforms, pool::Record, prepare::DeployedInstance};
 use crate::{
     connect::{
-        self, CommandOutput, CommandStdin, LiveConnection, Reach, Running, Transport, download,
-        own_command,
-        upload::{self, Moved},
+        self, CommandOutput, CommandStdin, LiveConnection, Reach, Running, Transport, own_command,
+        upload::Transfer,
     },
     error::{Error, Result},
     run_event::{RunEventKind, Sink},
@@ -201,9 +200,7 @@ impl Machine {
     /// # Errors
     /// Fails if it cannot be read here or written there.
     pub async fn put(&self, from: &Path, to: &str) -> Result<()> {
-        let (transport, moved) = (self.transport(), Moved::default());
-        let put = upload::put(&*transport, &self.mark, from, to, &moved);
-        put.await.map(drop)
+        self.transfer().put(from, to).await.map(drop)
     }
 
     /// Copies a file or folder from an absolute path on the machine to this host.
@@ -211,8 +208,7 @@ impl Machine {
     /// # Errors
     /// Fails if it cannot be read there or written here.
     pub async fn get(&self, from: &str, to: &Path) -> Result<()> {
-        let (transport, moved) = (self.transport(), Moved::default());
-        download::get(&*transport, &self.mark, from, to, &moved).await
+        self.transfer().get(from, to).await
     }
 
     /// Checks that the machine answers within this time.
@@ -243,6 +239,11 @@ impl Machine {
                 Ok(serde_json::from_value(facts).unwrap_or_default())
             }
         }
+    }
+
+    /// Copies files and folders to and from the machine.
+    pub(crate) fn transfer(&self) -> Transfer {
+        Transfer::new(self.transport(), &self.mark)
     }
 
     /// The current connection; a machine that was down has a new one.

@@ -39,25 +39,13 @@ pub fn find_orphans(
     places: &[(Arc<dyn DynPlatform>, Option<InstanceSpec>)],
 ) -> Result<(Vec<Orphan>, Vec<Error>)> {
     let labels = pool.state()?.labels();
-    let (mut found, mut problems) = (Vec::new(), Vec::new());
-    for (platform, like) in places {
-        for label in &labels {
-            match platform.find(label, like.as_ref()) {
-                Ok(all) => found.extend(
-                    all.into_iter()
-                        .map(|one| Orphan::new(platform, like.as_ref(), one)),
-                ),
-                Err(error) => problems.push(error),
-            }
-        }
-    }
+    let labels = labels.iter().map(String::as_str);
+    let (mut found, problems) = search(places, labels, |platform, label, like| {
+        platform.find(label, like)
+    });
     // Read after the search: resources that were created meanwhile have a record by now.
     let state = pool.state()?;
-    let mut seen = BTreeSet::new();
-    found.retain(|orphan| {
-        let unique = &orphan.found.unique;
-        !state.records.contains_key(unique) && seen.insert((orphan.platform.name(), unique.clone()))
-    });
+    found.retain(|orphan| !state.records.contains_key(&orphan.found.unique));
     Ok((found, problems))
 }
 
@@ -67,19 +55,31 @@ pub fn find_owned(
     owner: &str,
     places: &[(Arc<dyn DynPlatform>, Option<InstanceSpec>)],
 ) -> (Vec<Orphan>, Vec<Error>) {
+    search(places, [owner], |platform, owner, like| {
+        platform.find_owned(owner, like)
+    })
+}
+
+/// Searches all these places for each of the labels or owners. A resource that is found twice is returned once.
+fn search<'a>(
+    places: &[(Arc<dyn DynPlatform>, Option<InstanceSpec>)],
+    keys: impl IntoIterator<Item = &'a str> + Clone,
+    find: impl Fn(&dyn DynPlatform, &str, Option<&InstanceSpec>) -> Result<Vec<Found>>,
+) -> (Vec<Orphan>, Vec<Error>) {
     let (mut found, mut problems) = (Vec::new(), Vec::new());
     for (platform, like) in places {
-        match platform.find_owned(owner, like.as_ref()) {
-            Ok(all) => found.extend(
-                all.into_iter()
-                    .map(|one| Orphan::new(platform, like.as_ref(), one)),
-            ),
-            Err(error) => problems.push(error),
+        for key in keys.clone() {
+            match find(&**platform, key, like.as_ref()) {
+                Ok(all) => found.extend(all.into_iter().map(|one| (platform, like.as_ref(), one))),
+                Err(error) => problems.push(error),
+            }
         }
     }
     let mut seen = BTreeSet::new();
-    found.retain(|one: &Orphan| seen.insert((one.platform.name(), one.found.unique.clone())));
-    (found, problems)
+    found.retain(|(platform, _, one)| seen.insert((platform.name(), one.unique.clone())));
+    let orphans = found.into_iter();
+    let orphans = orphans.map(|(platform, like, one)| Orphan::new(platform, like, one));
+    (orphans.collect(), problems)
 }
 
 impl Orphan {
@@ -169,13 +169,13 @@ impl Orphan {
         let spec = InstanceSpec {
             instance: unique.clone(),
             target: unique.clone(),
-            index: 0,
             label: label_of(unique).to_owned(),
             unique: unique.clone(),
             parameters: self.parameters.clone(),
             directory: self.directory.clone(),
             scratch: instances.join(unique),
             provenance: self.found.provenance.clone(),
+            ..InstanceSpec::default()
         };
         self.platform.delete(&spec, self.found.deployed.as_ref())?;
         spec.forget_sessions();

@@ -21,6 +21,7 @@ use std::{
     net::IpAddr,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use schemars::JsonSchema;
@@ -31,7 +32,7 @@ pub use self::{erased::DynPlatform, registry::Platforms};
 use crate::{
     connect::{self, Reach, Transport},
     error::{Error, Result},
-    process::SessionLog,
+    process::{LeftProcess, Remains, SessionLog},
     secret::Lookup,
 };
 
@@ -81,24 +82,14 @@ pub trait Platform: Send + Sync + 'static {
     ///
     /// # Errors
     /// The reason that there is no instance. [`Platform::delete`] is called next and must delete whatever was created.
-    fn deploy(
-        &self,
-        spec: &InstanceSpec,
-        parameters: &Self::Parameters,
-        progress: &dyn Fn(&str),
-    ) -> Result<Deployed>;
+    fn deploy(&self, spec: &SpecOf<Self>, progress: &dyn Fn(&str)) -> Result<Deployed>;
 
     /// Deletes the instance. Succeeds if the instance does not exist. `deployed` is `None` if [`Platform::deploy`]
     /// failed or was interrupted.
     ///
     /// # Errors
     /// The reason that the instance may still exist.
-    fn delete(
-        &self,
-        spec: &InstanceSpec,
-        parameters: &Self::Parameters,
-        deployed: Option<&Deployed>,
-    ) -> Result<()>;
+    fn delete(&self, spec: &SpecOf<Self>, deployed: Option<&Deployed>) -> Result<()>;
 
     /// Part of every definition's hash. Increase it if instances of an older version must not be used.
     fn version(&self) -> u32 {
@@ -139,7 +130,7 @@ pub trait Platform: Send + Sync + 'static {
     /// # Errors
     /// [`ErrorKind::Playbook`](crate::ErrorKind::Playbook). The message is shown as it is: name the target and the
     /// parameter.
-    fn check(&self, _spec: &InstanceSpec, _parameters: &Self::Parameters) -> Result<()> {
+    fn check(&self, _spec: &SpecOf<Self>) -> Result<()> {
         Ok(())
     }
 
@@ -148,7 +139,7 @@ pub trait Platform: Send + Sync + 'static {
     ///
     /// # Errors
     /// Says what is missing.
-    fn check_delete(&self, _spec: &InstanceSpec, _parameters: &Self::Parameters) -> Result<()> {
+    fn check_delete(&self, _spec: &SpecOf<Self>) -> Result<()> {
         Ok(())
     }
 
@@ -157,27 +148,19 @@ pub trait Platform: Send + Sync + 'static {
     ///
     /// # Errors
     /// Fails if the machine's name cannot be resolved.
-    fn exclusive(
-        &self,
-        _spec: &InstanceSpec,
-        _parameters: &Self::Parameters,
-    ) -> Result<Option<String>> {
+    fn exclusive(&self, _spec: &SpecOf<Self>) -> Result<Option<String>> {
         Ok(None)
     }
 
     /// The secrets that the parameters refer to. They are looked up before an instance is deployed or leased, so that
     /// they are redacted from then on. None by default.
-    fn secrets(&self, _spec: &InstanceSpec, _parameters: &Self::Parameters) -> Result<Vec<Lookup>> {
+    fn secrets(&self, _spec: &SpecOf<Self>) -> Result<Vec<Lookup>> {
         Ok(Vec::new())
     }
 
     /// The digests of the files or images that instances with these parameters are made from, by parameter. They are facts
     /// of the instance: `digest.image`. Called during each deploy. None by default.
-    fn digests(
-        &self,
-        _spec: &InstanceSpec,
-        _parameters: &Self::Parameters,
-    ) -> BTreeMap<String, String> {
+    fn digests(&self, _spec: &SpecOf<Self>) -> BTreeMap<String, String> {
         BTreeMap::new()
     }
 
@@ -198,12 +181,7 @@ pub trait Platform: Send + Sync + 'static {
     /// # Errors
     /// The reason that the instance cannot serve any more, with the end of its console: [`Error::crash`] if the system
     /// under test crashed, such as by a kernel panic, which is a finding of the test that runs there.
-    fn check_alive(
-        &self,
-        _spec: &InstanceSpec,
-        _parameters: &Self::Parameters,
-        _deployed: &Deployed,
-    ) -> Result<()> {
+    fn check_alive(&self, _spec: &SpecOf<Self>, _deployed: &Deployed) -> Result<()> {
         Ok(())
     }
 
@@ -217,12 +195,7 @@ pub trait Platform: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) if the instance cannot be reached through this host either.
-    fn address(
-        &self,
-        _spec: &InstanceSpec,
-        _parameters: &Self::Parameters,
-        _deployed: &Deployed,
-    ) -> Result<Option<IpAddr>> {
+    fn address(&self, _spec: &SpecOf<Self>, _deployed: &Deployed) -> Result<Option<IpAddr>> {
         Ok(None)
     }
 
@@ -232,11 +205,7 @@ pub trait Platform: Send + Sync + 'static {
     ///
     /// # Errors
     /// Fails if the search is incomplete.
-    fn find(
-        &self,
-        _label: &str,
-        _like: Option<(&InstanceSpec, &Self::Parameters)>,
-    ) -> Result<Vec<Found>> {
+    fn find(&self, _label: &str, _like: Option<&SpecOf<Self>>) -> Result<Vec<Found>> {
         Ok(Vec::new())
     }
 
@@ -245,11 +214,7 @@ pub trait Platform: Send + Sync + 'static {
     ///
     /// # Errors
     /// Fails if the search is incomplete.
-    fn find_owned(
-        &self,
-        _owner: &str,
-        _like: Option<(&InstanceSpec, &Self::Parameters)>,
-    ) -> Result<Vec<Found>> {
+    fn find_owned(&self, _owner: &str, _like: Option<&SpecOf<Self>>) -> Result<Vec<Found>> {
         Ok(Vec::new())
     }
 
@@ -258,12 +223,7 @@ pub trait Platform: Send + Sync + 'static {
     ///
     /// # Errors
     /// Fails if the instance keeps its earlier expiry.
-    fn renew(
-        &self,
-        _spec: &InstanceSpec,
-        _parameters: &Self::Parameters,
-        _deployed: Option<&Deployed>,
-    ) -> Result<()> {
+    fn renew(&self, _spec: &SpecOf<Self>, _deployed: Option<&Deployed>) -> Result<()> {
         Ok(())
     }
 
@@ -276,13 +236,7 @@ pub trait Platform: Send + Sync + 'static {
     ///
     /// # Errors
     /// Fails by default: the platform does not support it.
-    fn snapshot(
-        &self,
-        spec: &InstanceSpec,
-        _parameters: &Self::Parameters,
-        _deployed: &Deployed,
-        _name: &str,
-    ) -> Result<()> {
+    fn snapshot(&self, spec: &SpecOf<Self>, _deployed: &Deployed, _name: &str) -> Result<()> {
         Err(cannot(self.name(), "save a snapshot of", spec))
     }
 
@@ -291,13 +245,7 @@ pub trait Platform: Send + Sync + 'static {
     ///
     /// # Errors
     /// Fails if the snapshot does not exist. By default: the platform does not support it.
-    fn restore(
-        &self,
-        spec: &InstanceSpec,
-        _parameters: &Self::Parameters,
-        _deployed: &Deployed,
-        _name: &str,
-    ) -> Result<Deployed> {
+    fn restore(&self, spec: &SpecOf<Self>, _deployed: &Deployed, _name: &str) -> Result<Deployed> {
         Err(cannot(self.name(), "restore", spec))
     }
 
@@ -305,14 +253,7 @@ pub trait Platform: Send + Sync + 'static {
     ///
     /// # Errors
     /// Fails if the link does not exist. By default: the platform does not support it.
-    fn link(
-        &self,
-        spec: &InstanceSpec,
-        _parameters: &Self::Parameters,
-        _deployed: &Deployed,
-        _nic: u32,
-        _up: bool,
-    ) -> Result<()> {
+    fn link(&self, spec: &SpecOf<Self>, _deployed: &Deployed, _nic: u32, _up: bool) -> Result<()> {
         Err(cannot(self.name(), "take down a link of", spec))
     }
 
@@ -321,13 +262,7 @@ pub trait Platform: Send + Sync + 'static {
     /// # Errors
     /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) if the instance does not read it. By default: the platform does not
     /// support it.
-    fn type_text(
-        &self,
-        _spec: &InstanceSpec,
-        _parameters: &Self::Parameters,
-        _deployed: &Deployed,
-        _text: &str,
-    ) -> Result<()> {
+    fn type_text(&self, _spec: &SpecOf<Self>, _deployed: &Deployed, _text: &str) -> Result<()> {
         let name = self.name();
         Err(Error::usage(format!(
             "the console of platform `{name}` takes no input"
@@ -340,11 +275,7 @@ pub trait Platform: Send + Sync + 'static {
     ///
     /// # Errors
     /// Fails if something could not be deleted.
-    fn clean_up(
-        &self,
-        _label: &str,
-        _like: Option<(&InstanceSpec, &Self::Parameters)>,
-    ) -> Result<()> {
+    fn clean_up(&self, _label: &str, _like: Option<&SpecOf<Self>>) -> Result<()> {
         Ok(())
     }
 
@@ -352,12 +283,7 @@ pub trait Platform: Send + Sync + 'static {
     ///
     /// # Errors
     /// Fails by default: the platform does not support it.
-    fn restart(
-        &self,
-        spec: &InstanceSpec,
-        _parameters: &Self::Parameters,
-        _deployed: &Deployed,
-    ) -> Result<()> {
+    fn restart(&self, spec: &SpecOf<Self>, _deployed: &Deployed) -> Result<()> {
         Err(cannot(self.name(), "restart", spec))
     }
 }
@@ -405,14 +331,19 @@ impl From<WrittenOwnership> for Ownership {
 /// The name of the snapshot that is saved before the first test.
 pub const FIRST_STATE: &str = "prepared";
 
-fn cannot(platform: &str, what: &str, spec: &InstanceSpec) -> Error {
+fn cannot<P>(platform: &str, what: &str, spec: &InstanceSpec<P>) -> Error {
     let instance = &spec.instance;
     Error::infra(format!("platform `{platform}` cannot {what} `{instance}`"))
 }
 
+/// The specification of an instance with the parameters of platform `P`.
+pub type SpecOf<P> = InstanceSpec<<P as Platform>::Parameters>;
+
 /// The specification of one instance to create or delete. Durable before the platform's first call for the instance.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct InstanceSpec {
+///
+/// The pool records the parameters as JSON; a platform's methods receive them as its own type.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct InstanceSpec<P = Value> {
     /// The instance's name: `alpha-0`. A recycled instance keeps it; its `unique` changes.
     pub instance: String,
     /// The target's name: `alpha`.
@@ -424,8 +355,8 @@ pub struct InstanceSpec {
     pub label: String,
     /// A name that no other instance of the pool ever had; it starts with the label: `tt-1f3a9c-12`.
     pub unique: String,
-    /// The platform's parameters as JSON, defaults filled in.
-    pub parameters: Value,
+    /// The platform's parameters, defaults filled in.
+    pub parameters: P,
     /// The folder of the playbook that has the target, absolute: relative paths in the parameters start there.
     pub directory: PathBuf,
     /// A private folder for the instance's files. The pool creates it, and removes it with the record.
@@ -460,7 +391,22 @@ impl Provenance {
     }
 }
 
-impl InstanceSpec {
+impl<P> InstanceSpec<P> {
+    /// The same specification with other parameters.
+    pub(super) fn with<Q>(&self, parameters: Q) -> InstanceSpec<Q> {
+        InstanceSpec {
+            instance: self.instance.clone(),
+            target: self.target.clone(),
+            index: self.index,
+            label: self.label.clone(),
+            unique: self.unique.clone(),
+            parameters,
+            directory: self.directory.clone(),
+            scratch: self.scratch.clone(),
+            provenance: self.provenance.clone(),
+        }
+    }
+
     /// The file that lists the sessions of the instance's programs and commands on this host; `None` without a pool.
     pub(crate) fn sessions(&self) -> Option<SessionLog> {
         let folder = self.scratch.parent().filter(|folder| folder.is_dir())?;
@@ -469,7 +415,7 @@ impl InstanceSpec {
     }
 
     /// Removes the list of sessions with the instance.
-    pub(in crate::provision) fn forget_sessions(&self) {
+    pub(crate) fn forget_sessions(&self) {
         if let Some(log) = self.sessions() {
             // Of an instance without commands there is no file; an old file does no harm.
             let _ = std::fs::remove_file(log.0);
@@ -560,6 +506,32 @@ impl Deployed {
     pub(crate) fn shell_line(&self) -> String {
         self.reach.shell_line().unwrap_or_else(|| self.address())
     }
+}
+
+/// The time limit for the end of an interrupted program's processes that cannot be killed.
+const REMAINS: Duration = Duration::from_secs(20);
+
+/// Kills what `what` has left on this host, and waits for what cannot be killed, such as `sudo`. `notice` receives a line
+/// about a wait.
+///
+/// # Errors
+/// Fails if a process still works after 20 s, and names it.
+pub(super) fn end_remains(
+    remains: Remains,
+    what: &str,
+    instance: &str,
+    notice: &dyn Fn(&str),
+) -> Result<()> {
+    let left = remains.kill(REMAINS, &|left| {
+        let left = LeftProcess::list(left);
+        notice(&format!("{instance}: waiting for {left}, left by {what}"));
+    });
+    if left.is_empty() {
+        return Ok(());
+    }
+    let (left, limit) = (LeftProcess::list(&left), REMAINS.as_secs());
+    let message = format!("{what} of `{instance}` still works after {limit} s: {left}");
+    Err(Error::infra(message).with_hint("wait for its end or end it, then delete again"))
 }
 
 /// Reads the end of a console: at most `most` bytes, and none before the offset `from`.

@@ -19,7 +19,7 @@ mod ticket;
 mod view;
 
 pub use self::{
-    claim::{LeaseWant, ResourceWant},
+    claim::{ResourceWant, Want},
     holder::{Holder, Manual, ProcessIdentity, time},
     lease::{LeasedInstance, PoolLease},
     leasing::{LeaseRequest, TryLease},

@@ -14,7 +14,7 @@ pub use self::{
     deploy::Preparer,
     ensure::{Ensured, Wanted},
     remove::{DeleteScope, delete_all, forget},
-    report::{Held, InstanceFailure, Report},
+    report::Report,
 };
 
 pub(super) use self::remove::{delete_unused, unused};

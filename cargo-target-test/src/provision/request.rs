@@ -5,7 +5,8 @@
 use std::{fmt, sync::Arc};
 
 use super::pool::Manual;
-use crate::{case::reason::DirtyReason, plan::Needs};
+pub use super::pool::Want;
+use crate::case::reason::DirtyReason;
 
 /// A request for machines, granted completely or not at all.
 #[derive(Clone, Debug, Default)]
@@ -29,45 +30,6 @@ impl Request {
         Self {
             wants: vec![Want::of(target)],
             ..Self::default()
-        }
-    }
-}
-
-/// Instances of one target.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Want {
-    /// The target's name; empty for any target, in a request with one want.
-    pub target: String,
-    /// The hash of the definition, if the provisioner has several targets of that name.
-    pub hash: Option<String>,
-    /// The role in which the machines are leased.
-    pub role: Option<String>,
-    /// The number of machines; at least 1.
-    pub count: usize,
-    /// Requirements that only an instance's facts can meet.
-    pub needs: Needs,
-    /// The name of the only suitable instance.
-    pub instance: Option<String>,
-    /// True if only instances that no test has used are suitable.
-    pub fresh: bool,
-    /// True if other leases may use the machines at the same time. Provisioners without shared leases grant exclusive
-    /// ones.
-    pub shared: bool,
-}
-
-impl Want {
-    /// One machine of a target.
-    #[must_use]
-    pub fn of(target: &str) -> Self {
-        Self {
-            target: target.to_owned(),
-            hash: None,
-            role: None,
-            count: 1,
-            needs: Needs::new(),
-            instance: None,
-            fresh: false,
-            shared: false,
         }
     }
 }

@@ -288,12 +288,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_wrapped_machine_is_leased_and_given_back() {
-        let reach = crate::connect::Reach::Local {
-            directory: std::env::temp_dir(),
-            env: Default::default(),
-            inherit: None,
-            user: None,
-        };
+        let reach = crate::connect::Reach::local(std::env::temp_dir());
         let machines = ["a", "b"].map(|name| Machine::wrap(name, &reach));
         let provisioner = Wrapped::new(machines);
         let lease = provisioner.acquire(Request::one("b")).await.unwrap();

@@ -59,3 +59,13 @@ pub struct InstanceNote {
     /// The note.
     pub note: String,
 }
+
+impl InstanceNote {
+    /// A note on an instance.
+    pub(crate) fn new(instance: &str, note: impl Into<String>) -> Self {
+        Self {
+            instance: instance.to_owned(),
+            note: note.into(),
+        }
+    }
+}

@@ -18,21 +18,14 @@ fn reference(value: &Value) -> Option<Text> {
 
 /// Returns the references in a table, bound with their dotted keys below `key`.
 pub fn in_json(key: &str, table: &Map<String, Value>, bind: Bind<'_>) -> Vec<Bound> {
-    let inside = |(name, value)| in_value(&format!("{key}.{name}"), value, bind);
-    table.iter().flat_map(inside).collect()
-}
-
-fn in_value(key: &str, value: &Value, bind: Bind<'_>) -> Vec<Bound> {
-    match (reference(value), value) {
-        (Some(text), _) => vec![bind(key, &text)],
-        (None, Value::Object(table)) => in_json(key, table, bind),
-        (None, Value::Array(items)) => {
-            let each = items.iter().enumerate();
-            each.flat_map(|(at, item)| in_value(&format!("{key}[{at}]"), item, bind))
-                .collect()
-        }
-        _ => Vec::new(),
-    }
+    let mut found = Vec::new();
+    let note = &mut |key: &str, text: &Text| {
+        found.push(bind(key, text));
+        Ok(String::new())
+    };
+    // Nothing is looked up, so nothing fails.
+    let _ = replaced(key, table, note);
+    found
 }
 
 /// Returns the table with the values of its references.
@@ -40,22 +33,29 @@ fn in_value(key: &str, value: &Value, bind: Bind<'_>) -> Vec<Bound> {
 /// # Errors
 /// The errors of [`Bound::value`].
 pub fn filled(key: &str, table: &Map<String, Value>, bind: Bind<'_>) -> Result<Map<String, Value>> {
+    replaced(key, table, &mut |key, text| bind(key, text).value())
+}
+
+/// The string for the reference at a dotted key.
+type Replace<'a> = &'a mut dyn FnMut(&str, &Text) -> Result<String>;
+
+fn replaced(key: &str, table: &Map<String, Value>, by: Replace<'_>) -> Result<Map<String, Value>> {
     let inside = |(name, value): (&String, _)| {
-        let filled = filled_value(&format!("{key}.{name}"), value, bind)?;
-        Ok((name.clone(), filled))
+        let value = replaced_value(&format!("{key}.{name}"), value, by)?;
+        Ok((name.clone(), value))
     };
     table.iter().map(inside).collect()
 }
 
-fn filled_value(key: &str, value: &Value, bind: Bind<'_>) -> Result<Value> {
+fn replaced_value(key: &str, value: &Value, by: Replace<'_>) -> Result<Value> {
     if let Some(text) = reference(value) {
-        return bind(key, &text).value().map(Value::String);
+        return by(key, &text).map(Value::String);
     }
     Ok(match value {
-        Value::Object(table) => Value::Object(filled(key, table, bind)?),
+        Value::Object(table) => Value::Object(replaced(key, table, by)?),
         Value::Array(items) => {
             let each = items.iter().enumerate();
-            let each = each.map(|(at, item)| filled_value(&format!("{key}[{at}]"), item, bind));
+            let each = each.map(|(at, item)| replaced_value(&format!("{key}[{at}]"), item, by));
             Value::Array(each.collect::<Result<_>>()?)
         }
         plain => plain.clone(),

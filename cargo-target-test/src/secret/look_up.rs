@@ -25,15 +25,6 @@ const LONGEST: usize = 64 << 10;
 /// The number of bytes at the end of a program's standard error that are shown.
 const STDERR_TAIL: usize = 2000;
 
-/// The reason why a value is unavailable, and a hint.
-#[derive(Clone)]
-struct Unavailable {
-    reason: String,
-    hint: String,
-}
-
-type LookedUp = Result<String, Unavailable>;
-
 impl Lookup {
     /// Looks up the value and registers it for redaction.
     ///
@@ -45,7 +36,7 @@ impl Lookup {
             Reference::File(path) => file(&self.directory.join(path)),
             Reference::Command(words) => once(words, &self.directory),
         };
-        let value = value.map_err(|unavailable| self.error(unavailable))?;
+        let value = value.map_err(|error| self.error(&error))?;
         register(&self.reference.to_string(), &value);
         Ok(value)
     }
@@ -60,19 +51,19 @@ impl Lookup {
             Reference::File(path) => file(&self.directory.join(path)).map(drop),
             Reference::Command(words) => program(words, &self.directory).map(drop),
         };
-        found.map_err(|unavailable| self.error(unavailable))
+        found.map_err(|error| self.error(&error))
     }
 
-    fn error(&self, unavailable: Unavailable) -> Error {
-        let message = format!("{}: {}", self.of, unavailable.reason);
-        Error::new(ErrorKind::Infra, message).with_hint(unavailable.hint)
+    fn error(&self, reason: &Error) -> Error {
+        Error::infra(format!("{}: {reason}", self.of)).with_hint_of(reason)
     }
 }
 
-fn variable(name: &str) -> LookedUp {
-    let unavailable = |reason: &str| Unavailable {
-        reason: format!("environment variable `{name}` {reason}"),
-        hint: format!("run `export {name}=...` before `cargo target-test`"),
+fn variable(name: &str) -> Result<String> {
+    let unavailable = |reason: &str| {
+        Error::infra(format!("environment variable `{name}` {reason}")).with_hint(format!(
+            "run `export {name}=...` before `cargo target-test`"
+        ))
     };
     let value = std::env::var(name).map_err(|error| match error {
         std::env::VarError::NotPresent => unavailable("is not set"),
@@ -81,13 +72,11 @@ fn variable(name: &str) -> LookedUp {
     usable(value).map_err(unavailable)
 }
 
-fn file(path: &Path) -> LookedUp {
+fn file(path: &Path) -> Result<String> {
     let content = bounded::read(path);
     let path = path.display();
-    let unavailable = |reason: String| Unavailable {
-        reason,
-        hint: format!("write the value to `{path}`, or correct `file` in the playbook"),
-    };
+    let hint = format!("write the value to `{path}`, or correct `file` in the playbook");
+    let unavailable = |reason: String| Error::infra(reason).with_hint(&*hint);
     let content =
         content.map_err(|error| unavailable(format!("failed to read file `{path}`: {error}")))?;
     text(content).map_err(|reason| unavailable(format!("file `{path}` {reason}")))
@@ -115,9 +104,9 @@ fn usable(value: String) -> Result<String, &'static str> {
 }
 
 /// The results of the programs that ran, by command line and folder.
-type Ran = HashMap<(Vec<String>, PathBuf), Arc<OnceLock<LookedUp>>>;
+type Ran = HashMap<(Vec<String>, PathBuf), Arc<OnceLock<Result<String>>>>;
 
-fn once(words: &[String], directory: &Path) -> LookedUp {
+fn once(words: &[String], directory: &Path) -> Result<String> {
     static RAN: Mutex<Option<Ran>> = Mutex::new(None);
     let mut ran = sync::lock(&RAN);
     let key = (words.to_vec(), directory.to_owned());
@@ -126,15 +115,11 @@ fn once(words: &[String], directory: &Path) -> LookedUp {
     found.get_or_init(|| run(words, directory)).clone()
 }
 
-fn run(words: &[String], directory: &Path) -> LookedUp {
+fn run(words: &[String], directory: &Path) -> Result<String> {
     let shown = words.join(" ");
-    let unavailable = |reason: String| Unavailable {
-        reason,
-        hint: format!(
-            "check that `{shown}` prints the value when run in `{}`",
-            directory.display()
-        ),
-    };
+    let folder = directory.display();
+    let hint = format!("check that `{shown}` prints the value when run in `{folder}`");
+    let unavailable = |reason: String| Error::infra(reason).with_hint(&*hint);
     let command = program(words, directory)?;
     let finished = match process::Spawn::new(command)
         .dies_with_parent()
@@ -162,21 +147,22 @@ fn run(words: &[String], directory: &Path) -> LookedUp {
 }
 
 /// Finds the program: relative to the playbook if its name contains a `/`, otherwise in PATH.
-fn program(words: &[String], directory: &Path) -> Result<Command, Unavailable> {
-    let (name, arguments) = words.split_first().ok_or_else(|| Unavailable {
-        reason: "`command` is empty".to_owned(),
-        hint: "add a program to `command` in the playbook".to_owned(),
+fn program(words: &[String], directory: &Path) -> Result<Command> {
+    let (name, arguments) = words.split_first().ok_or_else(|| {
+        let hint = "add a program to `command` in the playbook";
+        Error::infra("`command` is empty").with_hint(hint)
     })?;
     let path = match name.contains('/') {
         true => directory.join(name),
         false => PathBuf::from(name),
     };
-    let found = which::which(&path).map_err(|_| Unavailable {
-        reason: match name.contains('/') {
+    let found = which::which(&path).map_err(|_| {
+        let reason = match name.contains('/') {
             true => format!("program not found: `{}`", path.display()),
             false => format!("program `{name}` not found in PATH"),
-        },
-        hint: format!("install `{name}`, or correct `command` in the playbook"),
+        };
+        let hint = format!("install `{name}`, or correct `command` in the playbook");
+        Error::infra(reason).with_hint(hint)
     })?;
     let mut command = process::command(found);
     command.args(arguments).current_dir(directory);

@@ -4,6 +4,7 @@
 
 use std::{
     fmt,
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
 
@@ -103,9 +104,9 @@ impl<'de> de::Visitor<'de> for TextVisitor {
             ));
         };
         let reference = match key {
-            "env" => Reference::Env(table.next_value::<Variable>()?.0),
-            "file" => Reference::File(table.next_value::<FileName>()?.0),
-            _ => Reference::Command(table.next_value::<CommandWords>()?.0),
+            "env" => Reference::Env(table.next_value_seed(Checked(variable))?),
+            "file" => Reference::File(table.next_value_seed(Checked(file))?),
+            _ => Reference::Command(table.next_value_seed(Checked(words))?),
         };
         table.next_key_seed(NextKey(Some(key)))?;
         Ok(Text::Secret(reference))
@@ -132,42 +133,37 @@ impl<'de> DeserializeSeed<'de> for NextKey {
     }
 }
 
-struct Variable(String);
+/// Reads a value and checks it, so that the error points at the value.
+struct Checked<T>(fn(T) -> Result<T, String>);
 
-impl<'de> Deserialize<'de> for Variable {
-    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let name = String::deserialize(from)?;
-        if name.is_empty() || name.contains(['=', '\0']) {
-            let message = format!("invalid name of an environment variable: {name:?}");
-            return Err(D::Error::custom(message));
-        }
-        Ok(Self(name))
+impl<'de, T: Deserialize<'de>> DeserializeSeed<'de> for Checked<T> {
+    type Value = T;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, from: D) -> Result<T, D::Error> {
+        (self.0)(T::deserialize(from)?).map_err(D::Error::custom)
     }
 }
 
-struct FileName(PathBuf);
-
-impl<'de> Deserialize<'de> for FileName {
-    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let name = String::deserialize(from)?;
-        if name.is_empty() || name.contains('\0') {
-            return Err(D::Error::custom(format!("invalid file path: {name:?}")));
-        }
-        Ok(Self(name.into()))
+fn variable(name: String) -> Result<String, String> {
+    match name.is_empty() || name.contains(['=', '\0']) {
+        true => Err(format!("invalid name of an environment variable: {name:?}")),
+        false => Ok(name),
     }
 }
 
-struct CommandWords(Vec<String>);
+fn file(path: PathBuf) -> Result<PathBuf, String> {
+    match path.as_os_str().is_empty() || path.as_os_str().as_bytes().contains(&0) {
+        true => Err(format!("invalid file path: {path:?}")),
+        false => Ok(path),
+    }
+}
 
-impl<'de> Deserialize<'de> for CommandWords {
-    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let words = Vec::<String>::deserialize(from)?;
-        if words.first().is_none_or(|first| first.trim().is_empty()) {
-            return Err(D::Error::custom("`command` requires a program"));
-        }
-        if words.iter().any(|word| word.contains('\0')) {
-            return Err(D::Error::custom("an argument contains a NUL byte"));
-        }
-        Ok(Self(words))
+fn words(words: Vec<String>) -> Result<Vec<String>, String> {
+    if words.first().is_none_or(|first| first.trim().is_empty()) {
+        return Err("`command` requires a program".to_owned());
+    }
+    match words.iter().any(|word| word.contains('\0')) {
+        true => Err("an argument contains a NUL byte".to_owned()),
+        false => Ok(words),
     }
 }

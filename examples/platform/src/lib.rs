@@ -5,7 +5,7 @@ use std::{fs, io, path::PathBuf};
 use cargo_target_test::{
     Result,
     connect::Reach,
-    provision::platform::{Deployed, Found, InstanceSpec, Platform},
+    provision::platform::{Deployed, Found, Platform, SpecOf},
     schemars::JsonSchema,
     serde::{Deserialize, Serialize},
 };
@@ -29,27 +29,26 @@ impl Platform for Lab {
         "lab"
     }
 
-    fn deploy(&self, spec: &InstanceSpec, on: &Shelf, say: &dyn Fn(&str)) -> Result<Deployed> {
-        let machine = spec.directory.join(&on.shelf).join(&spec.unique);
+    fn deploy(&self, spec: &SpecOf<Self>, say: &dyn Fn(&str)) -> Result<Deployed> {
+        let machine = machine(spec);
         say("switching it on");
         fs::create_dir_all(&machine)?;
         Ok(Deployed::new("localhost", Reach::local(machine)))
     }
 
-    fn delete(&self, spec: &InstanceSpec, on: &Shelf, _: Option<&Deployed>) -> Result<()> {
-        match fs::remove_dir_all(spec.directory.join(&on.shelf).join(&spec.unique)) {
+    fn delete(&self, spec: &SpecOf<Self>, _: Option<&Deployed>) -> Result<()> {
+        match fs::remove_dir_all(machine(spec)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
             _ => Ok(()),
         }
     }
 
-    fn restart(&self, spec: &InstanceSpec, on: &Shelf, _: &Deployed) -> Result<()> {
-        let machine = spec.directory.join(&on.shelf).join(&spec.unique);
-        Ok(fs::write(machine.join("restarted"), "")?)
+    fn restart(&self, spec: &SpecOf<Self>, _: &Deployed) -> Result<()> {
+        Ok(fs::write(machine(spec).join("restarted"), "")?)
     }
 
-    fn find(&self, label: &str, like: Option<(&InstanceSpec, &Shelf)>) -> Result<Vec<Found>> {
-        let shelf = like.map(|(spec, on)| spec.directory.join(&on.shelf));
+    fn find(&self, label: &str, like: Option<&SpecOf<Self>>) -> Result<Vec<Found>> {
+        let shelf = like.map(|spec| spec.directory.join(&spec.parameters.shelf));
         let machines = shelf.map(fs::read_dir).transpose()?;
         let machines = machines.into_iter().flatten().flatten();
         let names = machines.map(|machine| machine.file_name().to_string_lossy().into_owned());
@@ -57,4 +56,10 @@ impl Platform for Lab {
         let found = |name: String| Found::new(&name, format!("machine `{name}`"));
         Ok(ours.map(found).collect())
     }
+}
+
+/// The folder that is a machine.
+fn machine(spec: &SpecOf<Lab>) -> PathBuf {
+    let shelf = spec.directory.join(&spec.parameters.shelf);
+    shelf.join(&spec.unique)
 }

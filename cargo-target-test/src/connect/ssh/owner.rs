@@ -256,9 +256,8 @@ impl SessionThread {
 
     fn refuse_all(&mut self, error: &Error) {
         for job in self.queue.drain(..) {
-            let copy = Error::new(error.kind(), error.chain()).with_hint_of(error);
             // Cannot fail for lack of room: no event was sent before.
-            let _ = job.events.try_send(CommandEvent::Lost(copy));
+            let _ = job.events.try_send(CommandEvent::Lost(error.clone()));
         }
     }
 

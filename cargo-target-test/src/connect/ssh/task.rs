@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     connect::{
-        CommandEvent, CommandOutput, CommandStdin, SignalRequest, copied, input,
+        CommandEvent, CommandOutput, CommandStdin, SignalRequest, input,
         shell::{self, KeptShell, KeptShells},
         timed_out, unconfirmed,
     },
@@ -356,7 +356,7 @@ impl Task {
                 if let Some(last) = killing.last.take() {
                     self.outbox.push(match &killed {
                         Ok(()) => last,
-                        Err(error) => unconfirmed(last, copied(error)),
+                        Err(error) => unconfirmed(last, error.clone()),
                     });
                     self.outbox.flush(context);
                 }

@@ -4,38 +4,32 @@
 
 use std::path::Path;
 
-use super::{
-    super::{FileMode, Transport, run, shell},
-    Moved, send_file,
-};
+use super::{super::FileMode, Transfer, shell};
 use crate::error::{Error, Result};
 
 /// The number of digits of a hash in a path.
 const DIGITS: usize = 16;
 
-/// Puts a program of this host with this SHA-256 on an instance, unless the program is there, and returns its absolute
-/// path. `moved` counts the bytes.
-///
-/// The instance keeps the program for later leases: the path depends on the content.
-///
-/// # Errors
-/// The errors of [`super::put`].
-pub(crate) async fn put_program(
-    transport: &dyn Transport,
-    lease: &str,
-    (from, hash): (&Path, &str),
-    moved: &Moved,
-) -> Result<String> {
-    let name = from.file_name().unwrap_or_default().to_string_lossy();
-    let hash = hash.get(..DIGITS).unwrap_or(hash);
-    let place = run(transport, lease, shell::program_place(&name, hash)?).await?;
-    let said = String::from_utf8_lossy(&place.accepted()?.stdout).into_owned();
-    match said.trim_end_matches('\n').split_at_checked(1) {
-        Some(("+", path)) => Ok(path.to_owned()),
-        Some(("-", path)) => {
-            send_file(transport, lease, from, (path, FileMode::Set(0o755)), moved).await?;
-            Ok(path.to_owned())
+impl Transfer {
+    /// Puts a program of this host with this SHA-256 on an instance, unless the program is there, and returns its absolute
+    /// path.
+    ///
+    /// The instance keeps the program for later leases: the path depends on the content.
+    ///
+    /// # Errors
+    /// The errors of [`Transfer::put`].
+    pub(crate) async fn put_program(&self, from: &Path, hash: &str) -> Result<String> {
+        let name = from.file_name().unwrap_or_default().to_string_lossy();
+        let hash = hash.get(..DIGITS).unwrap_or(hash);
+        let place = self.run(shell::program_place(&name, hash)?).await?;
+        let said = String::from_utf8_lossy(&place.accepted()?.stdout).into_owned();
+        match said.trim_end_matches('\n').split_at_checked(1) {
+            Some(("+", path)) => Ok(path.to_owned()),
+            Some(("-", path)) => {
+                self.send_file(from, path, FileMode::Set(0o755)).await?;
+                Ok(path.to_owned())
+            }
+            _ => Err(Error::other(format!("unexpected answer: `{said}`"))),
         }
-        _ => Err(Error::other(format!("unexpected answer: `{said}`"))),
     }
 }

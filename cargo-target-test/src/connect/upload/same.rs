@@ -7,61 +7,57 @@ use std::{collections::HashMap, io::Read, os::unix::ffi::OsStrExt, path::Path};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
-use super::{
-    super::{Transport, own_command, run},
-    CHUNK, shell,
-};
+use super::{CHUNK, Transfer, own_command, shell};
 use crate::{error::Result, sync};
 
 /// The files that exist in a folder of an instance, by relative path, with the hashes of readable files.
 pub(super) type RemoteFiles = HashMap<Vec<u8>, Option<String>>;
 
-/// True if `to` has the content of a file of this host.
-pub(super) async fn is_file(
-    transport: &dyn Transport,
-    lease: &str,
-    (from, length): (&Path, u64),
-    to: &str,
-) -> Result<bool> {
-    let outcome = run(transport, lease, shell::hash_of_file(to, length)?).await?;
-    let said = String::from_utf8_lossy(&outcome.stdout).into_owned();
-    let Some(theirs) = said.split_whitespace().next() else {
-        return Ok(false);
-    };
-    let from = from.to_owned();
-    Ok(theirs == sync::blocking(move || hash_file(&from)).await?)
-}
+impl Transfer {
+    /// True if `to` has the content of a file of this host.
+    pub(super) async fn is_file(&self, from: &Path, length: u64, to: &str) -> Result<bool> {
+        let outcome = self.run(shell::hash_of_file(to, length)?).await?;
+        let said = String::from_utf8_lossy(&outcome.stdout).into_owned();
+        let Some(theirs) = said.split_whitespace().next() else {
+            return Ok(false);
+        };
+        let from = from.to_owned();
+        Ok(theirs == sync::blocking(move || hash_file(&from)).await?)
+    }
 
-/// Returns those of the relative paths that exist in a folder of the instance.
-///
-/// Paths with a newline, which no script can be given, count as missing.
-pub(super) async fn in_folder(
-    transport: &dyn Transport,
-    lease: &str,
-    to: &str,
-    paths: impl Iterator<Item = &Path>,
-) -> Result<RemoteFiles> {
-    let command = own_command(shell::look_in_folder(to)?, None);
-    let mut names = Vec::new();
-    for path in paths.map(|path| path.as_os_str().as_bytes()) {
-        if !path.contains(&b'\n') {
-            names.extend([b"./", path, b"\0"].concat());
+    /// Returns those of the relative paths that exist in a folder of the instance.
+    ///
+    /// Paths with a newline, which no script can be given, count as missing.
+    pub(super) async fn in_folder(
+        &self,
+        to: &str,
+        paths: impl Iterator<Item = &Path>,
+    ) -> Result<RemoteFiles> {
+        let command = own_command(shell::look_in_folder(to)?, None);
+        let mut names = Vec::new();
+        for path in paths.map(|path| path.as_os_str().as_bytes()) {
+            if !path.contains(&b'\n') {
+                names.extend([b"./", path, b"\0"].concat());
+            }
         }
-    }
-    if names.is_empty() {
-        return Ok(RemoteFiles::new());
-    }
-    let (send, stdin) = mpsc::channel(1);
-    let running = transport.exec(&command, lease, Some(stdin)).finished();
-    let feed = async move {
-        for chunk in names.chunks(CHUNK) {
-            // Fails if the script has ended, whose result counts.
-            let _ = send.send(chunk.to_vec()).await;
+        if names.is_empty() {
+            return Ok(RemoteFiles::new());
         }
-    };
-    let (outcome, ()) = tokio::join!(running, feed);
-    let outcome = outcome?.success(&format!("failed to list `{to}`"))?;
-    Ok(read(&outcome.stdout))
+        let (send, stdin) = mpsc::channel(1);
+        let running = self
+            .transport
+            .exec(&command, &self.lease, Some(stdin))
+            .finished();
+        let feed = async move {
+            for chunk in names.chunks(CHUNK) {
+                // Fails if the script has ended, whose result counts.
+                let _ = send.send(chunk.to_vec()).await;
+            }
+        };
+        let (outcome, ()) = tokio::join!(running, feed);
+        let outcome = outcome?.success(&format!("failed to list `{to}`"))?;
+        Ok(read(&outcome.stdout))
+    }
 }
 
 /// Parses lines `= ./PATH` and lines of `sha256sum`.

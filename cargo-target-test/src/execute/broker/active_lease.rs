@@ -23,7 +23,7 @@ use crate::{
     case::reason::DirtyReason,
     error::{Error, Result},
     execute::programs::CasePrograms,
-    provision::{Ended, InstanceSet, Lease, LeaseEnd, Loss, Lost, Machine},
+    provision::{Ended, InstanceSet, Lease, LeaseEnd, Lost, Machine},
     run_event::Attempt,
     sync::lock,
 };
@@ -278,7 +278,7 @@ impl ActiveLease {
 
     /// Returns the loss of an instance, if any: the known one, or the one of an instance that does not answer within
     /// `limit`.
-    pub(in crate::execute) async fn find_loss(&self, limit: Duration) -> Option<Loss> {
+    pub(in crate::execute) async fn find_loss(&self, limit: Duration) -> Option<Error> {
         if let Some(loss) = self.lost.loss() {
             return Some(self.counted(loss));
         }
@@ -291,24 +291,24 @@ impl ActiveLease {
         let answers = answers.join_all().await;
         let lost = answers.into_iter().filter_map(Result::err);
         let lost = lost.max_by_key(Error::is_crash);
-        lost.map(|error| self.counted(Loss::from(&error)))
+        lost.map(|error| self.counted(error))
     }
 
     /// Returns the crash of an instance under a test that passed, if any: a known one, or that of an instance whose
     /// connection was lost or failed.
-    pub(in crate::execute) async fn find_crash(&self, limit: Duration) -> Option<Loss> {
+    pub(in crate::execute) async fn find_crash(&self, limit: Duration) -> Option<Error> {
         let may_have_rebooted = |machine: &Machine| machine.connection().may_have_rebooted();
         let found = match self.lost.loss() {
             None if self.machines().any(may_have_rebooted) => self.find_loss(limit).await,
             known => known.map(|loss| self.counted(loss)),
         };
-        found.filter(|loss| loss.crashed)
+        found.filter(Error::is_crash)
     }
 
     /// Returns a loss as the target counts it.
-    fn counted(&self, loss: Loss) -> Loss {
-        let crashed = loss.crashed && !self.forgives_crashes();
-        Loss { crashed, ..loss }
+    fn counted(&self, loss: Error) -> Error {
+        let crashed = loss.is_crash() && !self.forgives_crashes();
+        loss.with_crash(crashed)
     }
 
     /// Returns true if a crash counts as infra: `on-crash`.

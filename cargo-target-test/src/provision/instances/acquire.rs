@@ -40,7 +40,7 @@ const LONG: Duration = Duration::from_secs(3);
 const SWEEP: Duration = Duration::from_secs(10);
 
 /// The origin of the instances of a request.
-pub(in crate::provision) enum Source {
+pub(crate) enum Source {
     /// Sets that deploy missing instances: one set for each want.
     Sets(Vec<Arc<InstanceSet>>),
     /// Existing records of one target and one definition.
@@ -48,10 +48,10 @@ pub(in crate::provision) enum Source {
 }
 
 /// The reason a request waits.
-pub(in crate::provision) struct Waits {
-    pub(in crate::provision) text: String,
+pub(crate) struct Waits {
+    pub(crate) text: String,
     /// The pause before the next try.
-    pub(in crate::provision) again: Duration,
+    pub(crate) again: Duration,
 }
 
 /// A request that waits for its lease.
@@ -66,7 +66,7 @@ struct Acquiring<'a> {
 
 impl Context {
     /// Leases the requested machines.
-    pub(in crate::provision) async fn acquire(
+    pub(crate) async fn acquire(
         self: &Arc<Self>,
         source: &Source,
         request: &Request,
@@ -210,14 +210,10 @@ impl Acquiring<'_> {
             Source::Sets(sets) => sets[0].set_aside(want),
             Source::Existing(_) => BTreeSet::new(),
         };
-        let want = pool::LeaseWant {
+        let want = Want {
             target,
-            hash,
-            instance: want.instance.clone(),
-            needs: want.needs.clone(),
-            count: want.count,
-            fresh: want.fresh,
-            ..pool::LeaseWant::default()
+            hash: Some(hash),
+            ..want.clone()
         };
         Ok(LeaseRequest {
             // A person leases an instance to repair it.

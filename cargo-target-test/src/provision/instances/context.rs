@@ -29,8 +29,8 @@ use crate::{
 };
 
 /// The state that all instance sets of a run share.
-pub(in crate::provision) struct Context {
-    pub(in crate::provision) run: PoolRun,
+pub(crate) struct Context {
+    pub(crate) run: PoolRun,
     /// The file for `ssh -F` in which every ready instance is a host, and its hosts.
     ssh_config: PathBuf,
     ssh_hosts: SshHosts,
@@ -39,10 +39,10 @@ pub(in crate::provision) struct Context {
     /// Records leased by this run, with the number of leases.
     leased: Mutex<BTreeMap<String, usize>>,
     /// The report on instances that were deleted because no case needed them any more.
-    pub(in crate::provision) released: Mutex<Report>,
+    pub(crate) released: Mutex<Report>,
     progress: Box<dyn Fn(&str) + Send + Sync>,
     /// Notified when a lease ends, a deploy ends, or a background task ends.
-    pub(in crate::provision) changed: Arc<Notify>,
+    pub(crate) changed: Arc<Notify>,
     /// True if deploys and waits must stop.
     cancelled: AtomicBool,
     /// True if waits must stop.
@@ -58,7 +58,7 @@ pub(in crate::provision) struct Context {
 const RENEWALS: Duration = Duration::from_secs(10 * 60);
 
 /// Counts as a background task until it is dropped.
-pub(in crate::provision) struct Busy(Arc<Context>);
+pub(crate) struct Busy(Arc<Context>);
 
 impl Drop for Busy {
     fn drop(&mut self) {
@@ -68,7 +68,7 @@ impl Drop for Busy {
 }
 
 /// Counts the records of a lease until it is dropped.
-pub(in crate::provision) struct LeasedRecords {
+pub(crate) struct LeasedRecords {
     context: Arc<Context>,
     records: Vec<String>,
 }
@@ -88,7 +88,7 @@ impl Drop for LeasedRecords {
 }
 
 impl Context {
-    pub(in crate::provision) fn new(
+    pub(crate) fn new(
         run: PoolRun,
         ssh_config: &Path,
         progress: Box<dyn Fn(&str) + Send + Sync>,
@@ -112,7 +112,7 @@ impl Context {
     }
 
     /// Shows a line about a long step or a problem.
-    pub(in crate::provision) fn progress(&self, line: &str) {
+    pub(crate) fn progress(&self, line: &str) {
         (self.progress)(line);
         self.emit(RunEventKind::Progress {
             message: redacted(line).into_owned(),
@@ -120,23 +120,23 @@ impl Context {
     }
 
     /// Emits an event of the run, if anything receives events.
-    pub(in crate::provision) fn emit(&self, kind: RunEventKind) {
+    pub(crate) fn emit(&self, kind: RunEventKind) {
         self.run.emit(kind);
     }
 
     /// Stops deploys and waits.
-    pub(in crate::provision) fn cancel(&self) {
+    pub(crate) fn cancel(&self) {
         self.cancelled.store(true, Ordering::Relaxed);
         self.changed.notify_waiters();
     }
 
     /// Stops waits.
-    pub(in crate::provision) fn close(&self) {
+    pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
         self.changed.notify_waiters();
     }
 
-    pub(in crate::provision) fn is_cancelled(&self) -> bool {
+    pub(crate) fn is_cancelled(&self) -> bool {
         self.cancelled.load(Ordering::Relaxed)
     }
 
@@ -152,22 +152,22 @@ impl Context {
         }
     }
 
-    pub(in crate::provision) fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.is_cancelled() || self.closed.load(Ordering::Relaxed)
     }
 
     /// Returns a mark that no other lease has.
-    pub(in crate::provision) fn new_mark(&self) -> String {
+    pub(crate) fn new_mark(&self) -> String {
         let number = self.marks.fetch_add(1, Ordering::Relaxed);
         format!("{}-{number}", self.run.run().id)
     }
 
-    pub(in crate::provision) fn busy(self: &Arc<Self>) -> Busy {
+    pub(crate) fn busy(self: &Arc<Self>) -> Busy {
         self.busy.fetch_add(1, Ordering::Relaxed);
         Busy(Arc::clone(self))
     }
 
-    pub(in crate::provision) fn is_busy(&self) -> bool {
+    pub(crate) fn is_busy(&self) -> bool {
         self.busy.load(Ordering::Relaxed) > 0
     }
 
@@ -237,11 +237,7 @@ impl Context {
     }
 
     /// Marks the instance dirty: it must not serve again before it is recycled.
-    pub(in crate::provision) async fn mark_dirty(
-        self: &Arc<Self>,
-        record: &Record,
-        reason: DirtyReason,
-    ) {
+    pub(crate) async fn mark_dirty(self: &Arc<Self>, record: &Record, reason: DirtyReason) {
         self.disconnect(&record.id);
         let (context, failed) = (Arc::clone(self), reason.is_failure());
         let (dirty, cause) = (record.clone(), reason.to_string());
@@ -266,12 +262,12 @@ impl Context {
     }
 
     /// Closes all connections.
-    pub(in crate::provision) fn disconnect_all(&self) {
+    pub(crate) fn disconnect_all(&self) {
         self.connections().clear();
     }
 
     /// The instance of a record, with its platform.
-    pub(in crate::provision) fn instance(&self, record: &Record) -> Result<DeployedInstance> {
+    pub(crate) fn instance(&self, record: &Record) -> Result<DeployedInstance> {
         let platform = self.run.run().platforms.get(&record.platform);
         DeployedInstance::of(record, platform)
     }

@@ -22,7 +22,7 @@ use crate::{
         prepare::{self, Preparation, Shell},
     },
     run_event::{InstanceTarget, RunEventKind},
-    secret::redacted,
+    secret::{redacted, redacted_chain},
     sync,
 };
 
@@ -266,11 +266,6 @@ impl Deploying<'_> {
         self.context.keep_connection(record, connection);
         Ok(facts)
     }
-}
-
-/// The error with its causes, for an event.
-fn redacted_chain(error: &Error) -> String {
-    redacted(&error.chain()).into_owned()
 }
 
 /// Returns the command that runs the cases of one target.

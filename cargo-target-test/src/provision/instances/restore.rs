@@ -17,7 +17,7 @@ use crate::{
         prepare::{self, BringUp},
     },
     run_event::RunEventKind,
-    secret::redacted,
+    secret::redacted_chain,
     sync,
 };
 
@@ -29,7 +29,7 @@ impl Context {
     ///
     /// # Errors
     /// Fails if the instance is not restored: it must not serve again.
-    pub(in crate::provision) async fn restore(self: &Arc<Self>, record: &Record) -> Result<bool> {
+    pub(crate) async fn restore(self: &Arc<Self>, record: &Record) -> Result<bool> {
         let started = Instant::now();
         let restored = self.put_back(record).await;
         if !matches!(restored, Ok(false)) {
@@ -37,7 +37,7 @@ impl Context {
             self.emit(RunEventKind::Restored {
                 instance: record.name().to_owned(),
                 took: started.elapsed(),
-                error: error.map(|error| redacted(&error.chain()).into_owned()),
+                error: error.map(redacted_chain),
             });
         }
         restored

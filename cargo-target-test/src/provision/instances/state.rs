@@ -33,37 +33,6 @@ pub struct ReadyInstance {
     pub reused: bool,
 }
 
-/// The reason that an instance is not available, for every request.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct FailedDeploy {
-    pub(crate) kind: ErrorKind,
-    pub(crate) message: String,
-    pub(crate) hint: Option<String>,
-    /// True if the system under test crashed.
-    pub(crate) crash: bool,
-}
-
-impl From<&Error> for FailedDeploy {
-    fn from(error: &Error) -> Self {
-        Self {
-            kind: error.kind(),
-            message: error.chain(),
-            hint: error.hint().map(str::to_owned),
-            crash: error.is_crash(),
-        }
-    }
-}
-
-impl From<FailedDeploy> for Error {
-    fn from(failed: FailedDeploy) -> Self {
-        let error = Self::new(failed.kind, failed.message).with_crash(failed.crash);
-        match failed.hint {
-            Some(hint) => error.with_hint(hint),
-            None => error,
-        }
-    }
-}
-
 /// One of the instances that a target may have.
 #[derive(Clone, Debug)]
 pub(super) enum Slot {
@@ -74,7 +43,7 @@ pub(super) enum Slot {
     /// Ready to serve.
     Ready(Arc<ReadyInstance>),
     /// The deploy failed at this time.
-    Failed(FailedDeploy, Instant),
+    Failed(Error, Instant),
     /// Being deleted, since no case needs it.
     Leaving(Arc<ReadyInstance>),
     /// Deleted, since no case needed it.
@@ -100,14 +69,14 @@ pub(super) struct Asked<'a> {
 }
 
 /// The reaction to a request for which too few instances are ready.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug)]
 pub(super) enum Shortage {
     /// Deploy the instance of this slot.
     Begin(usize),
     /// Wait: enough instances are being deployed.
     Coming,
     /// Fail: there will never be enough instances.
-    Never(FailedDeploy),
+    Never(Error),
 }
 
 /// The instances of one target.
@@ -163,12 +132,7 @@ impl InstancesState {
     }
 
     /// Notes the result of a deploy.
-    pub(super) fn ended(
-        &mut self,
-        index: usize,
-        made: Result<ReadyInstance, FailedDeploy>,
-        now: Instant,
-    ) {
+    pub(super) fn ended(&mut self, index: usize, made: Result<ReadyInstance, Error>, now: Instant) {
         self.slots[index] = match made {
             Ok(ready) => {
                 self.usage.ready(index, &ready.record.id);
@@ -275,14 +239,14 @@ impl InstancesState {
 
     /// The reason that enough suitable instances can never be ready at once, if any: their deploys failed, or they do
     /// not meet the needs.
-    fn hopeless(&self, asked: Asked<'_>) -> Option<FailedDeploy> {
+    fn hopeless(&self, asked: Asked<'_>) -> Option<Error> {
         let (mut possible, mut why) = (0, None);
         for (_, slot) in self.eligible(asked) {
             match slot {
                 // A new deploy would give the same instance.
                 Slot::Ready(ready) | Slot::Gone(ready) => match asked.is_met_by(&ready.record) {
                     Ok(()) => possible += 1,
-                    Err(reason) => drop(why.get_or_insert_with(|| unfit(reason))),
+                    Err(reason) => why = why.or(Some(Error::new(ErrorKind::Unfit, reason))),
                 },
                 Slot::Failed(failed, _) => why = Some(failed.clone()),
                 Slot::Idle | Slot::Working | Slot::Leaving(_) => possible += 1,
@@ -291,16 +255,11 @@ impl InstancesState {
         why.filter(|_| possible < asked.count)
     }
 
-    fn too_few(&self, count: usize) -> FailedDeploy {
+    fn too_few(&self, count: usize) -> Error {
         let target = &self.target;
-        FailedDeploy {
-            kind: ErrorKind::Infra,
-            message: format!("`{target}` never had {count} instances ready at once"),
-            hint: Some(format!(
-                "are several instances of `{target}` the same machine?"
-            )),
-            crash: false,
-        }
+        let message = format!("`{target}` never had {count} instances ready at once");
+        let hint = format!("are several instances of `{target}` the same machine?");
+        Error::infra(message).with_hint(hint)
     }
 
     /// Takes ready instances that no remaining case needs and no lease holds: those that are set aside first, then by
@@ -362,7 +321,7 @@ impl InstancesState {
     /// The slot whose first deploy failed with this message.
     pub(super) fn failed_at_first(&self, message: &str) -> Option<usize> {
         let same =
-            |slot: &Slot| matches!(slot, Slot::Failed(failed, _) if failed.message == message);
+            |slot: &Slot| matches!(slot, Slot::Failed(failed, _) if failed.chain() == message);
         let failed = self.slots.iter().position(same);
         failed.filter(|index| !self.usage.was_ready(*index))
     }
@@ -386,16 +345,6 @@ impl InstancesState {
 impl Asked<'_> {
     fn is_met_by(&self, record: &Record) -> Result<(), String> {
         plan::met(self.needs, record.name(), &record.facts)
-    }
-}
-
-/// The failure that says that no instance of the target meets the needs.
-fn unfit(reason: String) -> FailedDeploy {
-    FailedDeploy {
-        kind: ErrorKind::Unfit,
-        message: reason,
-        hint: None,
-        crash: false,
     }
 }
 

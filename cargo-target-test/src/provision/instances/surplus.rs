@@ -20,10 +20,7 @@ pub struct Surplus {
 
 impl InstanceSet {
     /// Takes out the instances that no remaining case needs, no lease holds and the run does not keep.
-    pub(in crate::provision) fn take_surplus(
-        self: &Arc<Self>,
-        context: &Arc<Context>,
-    ) -> Vec<Surplus> {
+    pub(crate) fn take_surplus(self: &Arc<Self>, context: &Arc<Context>) -> Vec<Surplus> {
         let mut staying = context.leased_records();
         staying.extend(context.run.pinned());
         let taken = self.state().take_surplus(&staying);

@@ -45,29 +45,11 @@ impl LossWatch {
 
 /// Reports the loss of a leased machine. Outlives the lease.
 #[derive(Clone, Debug)]
-pub struct Lost(watch::Receiver<Option<Loss>>);
-
-/// The loss of a machine.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Loss {
-    /// The reason.
-    pub cause: String,
-    /// True if the system under test crashed.
-    pub crashed: bool,
-}
-
-impl From<&Error> for Loss {
-    fn from(error: &Error) -> Self {
-        Self {
-            cause: error.chain(),
-            crashed: error.is_crash(),
-        }
-    }
-}
+pub struct Lost(watch::Receiver<Option<Error>>);
 
 impl Lost {
     /// The loss, if a machine is lost.
-    pub fn loss(&self) -> Option<Loss> {
+    pub fn loss(&self) -> Option<Error> {
         self.0.borrow().clone()
     }
 
@@ -78,9 +60,7 @@ impl Lost {
             let loss = lost.wait_for(Option::is_some).await;
             let loss = loss.ok().and_then(|loss| loss.clone());
             match loss {
-                Some(loss) if loss.crashed => Error::crash(loss.cause),
-                Some(loss) => Error::infra(loss.cause),
-                // The lease has ended.
+                Some(loss) => loss,
                 None => std::future::pending().await,
             }
         }
@@ -88,7 +68,7 @@ impl Lost {
 }
 
 /// Checks the machines until the lease ends.
-async fn look(machines: Vec<Machine>, lost: watch::Sender<Option<Loss>>) {
+async fn look(machines: Vec<Machine>, lost: watch::Sender<Option<Error>>) {
     while !machines.is_empty() {
         tokio::time::sleep(LOOK).await;
         for machine in &machines {
@@ -97,7 +77,7 @@ async fn look(machines: Vec<Machine>, lost: watch::Sender<Option<Loss>>) {
             if let (Err(error), false) = (alive, machine.is_going_down())
                 && !machine.is_expected(&error)
             {
-                lost.send_replace(Some(Loss::from(&error)));
+                lost.send_replace(Some(error));
                 return;
             }
         }

@@ -8,12 +8,7 @@ use crate::error::ErrorKind;
 #[tokio::test]
 async fn a_wrapped_machine_needs_no_pool_and_no_playbook() {
     let folder = tempfile::tempdir().unwrap();
-    let reach = Reach::Local {
-        directory: folder.path().to_owned(),
-        env: Default::default(),
-        inherit: None,
-        user: None,
-    };
+    let reach = Reach::local(folder.path());
     let machine = Machine::wrap("here", &reach);
     assert_eq!((machine.name(), machine.role()), ("here", None));
     let ended = machine.run("echo said; exit 3").await.unwrap();

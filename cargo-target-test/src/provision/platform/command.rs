@@ -52,12 +52,12 @@ use serde::{Deserialize, Serialize, de::Error as _};
 use serde_json::{Map, Value};
 
 use self::{
-    answer::{AnswerTransport, DeployAnswer, Listed, ProgramRequest},
+    answer::{AnswerTransport, DeployAnswer, Listed, request},
     program::Program,
     script::{Script, end_interrupted, is_interrupted},
 };
 use super::{
-    Deployed, Found, InstanceSpec, Platform, Provenance,
+    Deployed, Found, Platform, Provenance, SpecOf,
     values::{self, Env, Limit},
 };
 use crate::{
@@ -71,8 +71,10 @@ use crate::{
 #[derive(Debug)]
 pub struct CommandPlatform;
 
+type CommandSpec = SpecOf<CommandPlatform>;
+
 /// Parameters of platform `command`: programs of your own create and delete the machines.
-#[derive(Debug, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct CommandParameters {
     /// The program that creates an instance: a path relative to the playbook (a name without `/` is
@@ -81,23 +83,17 @@ pub struct CommandParameters {
     /// The program that deletes an instance, also one that does not exist (any more).
     delete: Program,
     /// The program that restarts an instance.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     restart: Option<Program>,
     /// The program that runs a line in an instance's POSIX shell (`/bin/sh`), instead of SSH. Until the instance is up, it
     /// exits with another code than 0, 126 and 127.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     exec: Option<Program>,
     /// The program that writes a file of an instance; without it `exec` does.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     put: Option<Program>,
     /// The program that prints a file of an instance; without it `exec` does.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     get: Option<Program>,
     /// The program that lists everything that carries the pool's label, or that an owner has.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     list: Option<Program>,
     /// The program that writes a later expiry on an instance.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     renew: Option<Program>,
     /// Any values for the programs. A reference in it, such as `{ env = "LAB_TOKEN" }`, is replaced by its value on
     /// their standard input.
@@ -114,17 +110,13 @@ pub struct CommandParameters {
     delete_timeout: Limit,
     /// The login name, unless `deploy` answers one.
     #[serde(default, deserialize_with = "values::user")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<String>,
     /// The SSH port, unless `deploy` answers one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     port: Option<NonZeroU16>,
     /// The private key file, relative to the playbook.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     identity: Option<PathBuf>,
     /// The file with the machines' host keys, relative to the playbook; without it a machine's key is
     /// recorded at the first connection.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     known_hosts: Option<PathBuf>,
 }
 
@@ -151,45 +143,40 @@ impl Platform for CommandPlatform {
         }
     }
 
-    fn check(&self, spec: &InstanceSpec, parameters: &CommandParameters) -> Result<()> {
-        parameters.deploy.command("deploy", spec)?;
-        parameters.delete.command("delete", spec)?;
+    fn check(&self, spec: &SpecOf<Self>) -> Result<()> {
+        spec.parameters.deploy.command("deploy", spec)?;
+        spec.parameters.delete.command("delete", spec)?;
         for (key, program) in [
-            ("restart", &parameters.restart),
-            ("exec", &parameters.exec),
-            ("put", &parameters.put),
-            ("get", &parameters.get),
-            ("list", &parameters.list),
-            ("renew", &parameters.renew),
+            ("restart", &spec.parameters.restart),
+            ("exec", &spec.parameters.exec),
+            ("put", &spec.parameters.put),
+            ("get", &spec.parameters.get),
+            ("list", &spec.parameters.list),
+            ("renew", &spec.parameters.renew),
         ] {
             if let Some(program) = program {
                 program.command(key, spec)?;
             }
         }
-        values::check_file(spec, "identity", parameters.identity.as_deref())
+        spec.check_file("identity", spec.parameters.identity.as_deref())
     }
 
-    fn check_delete(&self, spec: &InstanceSpec, parameters: &CommandParameters) -> Result<()> {
-        parameters.delete.command("delete", spec).map(drop)
+    fn check_delete(&self, spec: &SpecOf<Self>) -> Result<()> {
+        spec.parameters.delete.command("delete", spec).map(drop)
     }
 
-    fn secrets(&self, spec: &InstanceSpec, parameters: &CommandParameters) -> Result<Vec<Lookup>> {
-        let bind = |key: &str, text: &Text| values::bound(spec, key, text);
-        let params = secret::in_json("params", &parameters.params, &bind);
-        let env = values::bound_env(spec, &parameters.env);
+    fn secrets(&self, spec: &SpecOf<Self>) -> Result<Vec<Lookup>> {
+        let bind = |key: &str, text: &Text| spec.bound(key, text);
+        let params = secret::in_json("params", &spec.parameters.params, &bind);
+        let env = spec.bound_env(&spec.parameters.env);
         Ok(values::lookups(params.into_iter().chain(env.into_values())))
     }
 
-    fn deploy(
-        &self,
-        spec: &InstanceSpec,
-        parameters: &CommandParameters,
-        progress: &dyn Fn(&str),
-    ) -> Result<Deployed> {
+    fn deploy(&self, spec: &SpecOf<Self>, progress: &dyn Fn(&str)) -> Result<Deployed> {
         end_interrupted("deploy", spec, progress)?;
         // A new machine has a new host key.
         let _ = fs_err::remove_file(recorded_keys(spec));
-        let script = parameters.script("deploy", &parameters.deploy, spec);
+        let script = Script::new("deploy", &spec.parameters.deploy, spec);
         let finished = script.run(None, progress)?;
         let answer = DeployAnswer::read(&finished.stdout).map_err(|problem| {
             script.failed(&problem, "").with_hint(
@@ -201,18 +188,13 @@ impl Platform for CommandPlatform {
             progress(&format!(
                 "warning: `{}` left a process that holds its output and dies when it writes there: \
                  redirect that, `>log 2>&1`",
-                parameters.deploy
+                spec.parameters.deploy
             ));
         }
-        deployed(answer, parameters, spec)
+        deployed(answer, spec)
     }
 
-    fn delete(
-        &self,
-        spec: &InstanceSpec,
-        parameters: &CommandParameters,
-        deployed: Option<&Deployed>,
-    ) -> Result<()> {
+    fn delete(&self, spec: &SpecOf<Self>, deployed: Option<&Deployed>) -> Result<()> {
         if deployed.is_none() {
             end_interrupted("deploy", spec, &ui::live)?;
         }
@@ -220,87 +202,49 @@ impl Platform for CommandPlatform {
             end_interrupted("restart", spec, &ui::live)?;
         }
         end_interrupted("delete", spec, &ui::live)?;
-        let script = parameters.script("delete", &parameters.delete, spec);
         let data = deployed.map(|deployed| &deployed.data);
-        let finished = script.run(data, &|_| {})?;
-        script.answered(&finished);
-        Ok(())
+        Script::new("delete", &spec.parameters.delete, spec).call(data)
     }
 
-    fn restart(
-        &self,
-        spec: &InstanceSpec,
-        parameters: &CommandParameters,
-        deployed: &Deployed,
-    ) -> Result<()> {
-        let Some(program) = &parameters.restart else {
+    fn restart(&self, spec: &SpecOf<Self>, deployed: &Deployed) -> Result<()> {
+        let Some(program) = &spec.parameters.restart else {
             let message = format!("target `{}` has no `restart`", spec.target);
             return Err(Error::infra(message));
         };
-        let script = parameters.script("restart", program, spec);
-        let finished = script.run(Some(&deployed.data), &|_| {})?;
-        script.answered(&finished);
-        Ok(())
+        Script::new("restart", program, spec).call(Some(&deployed.data))
     }
 
-    fn find(
-        &self,
-        label: &str,
-        like: Option<(&InstanceSpec, &CommandParameters)>,
-    ) -> Result<Vec<Found>> {
+    fn find(&self, label: &str, like: Option<&SpecOf<Self>>) -> Result<Vec<Found>> {
         list(label, "", like)
     }
 
-    fn find_owned(
-        &self,
-        owner: &str,
-        like: Option<(&InstanceSpec, &CommandParameters)>,
-    ) -> Result<Vec<Found>> {
+    fn find_owned(&self, owner: &str, like: Option<&SpecOf<Self>>) -> Result<Vec<Found>> {
         let mut found = list("", owner, like)?;
         found.retain(|one| one.provenance.is_of(owner));
         Ok(found)
     }
 
-    fn renew(
-        &self,
-        spec: &InstanceSpec,
-        parameters: &CommandParameters,
-        deployed: Option<&Deployed>,
-    ) -> Result<()> {
-        let Some(program) = &parameters.renew else {
+    fn renew(&self, spec: &SpecOf<Self>, deployed: Option<&Deployed>) -> Result<()> {
+        let Some(program) = &spec.parameters.renew else {
             return Ok(());
         };
-        let script = parameters.script("renew", program, spec);
-        let data = deployed.map(|deployed| &deployed.data);
-        let finished = script.run(data, &|_| {})?;
-        script.answered(&finished);
-        Ok(())
+        Script::new("renew", program, spec).call(deployed.map(|deployed| &deployed.data))
     }
 }
 
 /// Calls `list` for a label or an owner.
-fn list(
-    label: &str,
-    owner: &str,
-    like: Option<(&InstanceSpec, &CommandParameters)>,
-) -> Result<Vec<Found>> {
+fn list(label: &str, owner: &str, like: Option<&CommandSpec>) -> Result<Vec<Found>> {
     // Without a playbook, the program is unknown.
-    let program = like.and_then(|(spec, parameters)| {
-        let program = parameters.list.as_ref()?;
-        Some((spec, parameters, program))
-    });
-    let Some((spec, parameters, program)) = program else {
+    let Some((spec, Some(program))) = like.map(|spec| (spec, &spec.parameters.list)) else {
         return Ok(Vec::new());
     };
-    let spec = &InstanceSpec {
-        label: label.to_owned(),
-        provenance: Provenance {
-            owner: owner.to_owned(),
-            ..Provenance::default()
-        },
-        ..spec.clone()
+    let mut spec = spec.clone();
+    spec.label = label.to_owned();
+    spec.provenance = Provenance {
+        owner: owner.to_owned(),
+        ..Provenance::default()
     };
-    let script = parameters.script("list", program, spec);
+    let script = Script::new("list", program, &spec);
     let finished = script.run(None, &|_| {})?;
     let found = Listed::read(&finished.stdout).map_err(|problem| {
             script.failed(&problem, "").with_hint(
@@ -313,43 +257,17 @@ fn list(
         .collect())
 }
 
-impl CommandParameters {
-    /// A call of one of the programs.
-    fn script<'a>(
-        &'a self,
-        action: &'static str,
-        program: &'a Program,
-        spec: &'a InstanceSpec,
-    ) -> Script<'a> {
-        let timeout = match action {
-            "delete" => self.delete_timeout,
-            _ => self.timeout,
-        };
-        Script {
-            action,
-            program,
-            spec,
-            timeout: timeout.0,
-            params: &self.params,
-            env: &self.env,
-        }
-    }
-}
-
 /// The file in which the host key of a machine is recorded at the first connection.
-fn recorded_keys(spec: &InstanceSpec) -> PathBuf {
+fn recorded_keys(spec: &CommandSpec) -> PathBuf {
     spec.scratch.join("known_hosts")
 }
 
 /// The instance that an answer describes. Parameters replace absent keys.
-fn deployed(
-    answer: DeployAnswer,
-    parameters: &CommandParameters,
-    spec: &InstanceSpec,
-) -> Result<Deployed> {
+fn deployed(answer: DeployAnswer, spec: &CommandSpec) -> Result<Deployed> {
+    let parameters = &spec.parameters;
     let port = answer.port.or(parameters.port).map(NonZeroU16::get);
     let user = answer.user.clone().or_else(|| parameters.user.clone());
-    let from = |path: &PathBuf| values::path(&spec.directory, path);
+    let from = |path: &PathBuf| spec.path(path);
     let is_ssh = answer.transport == AnswerTransport::Ssh && parameters.exec.is_none();
     if !is_ssh && (answer.password.is_some() || answer.identity.is_some()) {
         let message = format!(
@@ -359,7 +277,7 @@ fn deployed(
         return Err(Error::infra(message));
     }
     let reach = match answer.transport {
-        _ if parameters.exec.is_some() => programs(&answer, parameters, spec)?,
+        _ if parameters.exec.is_some() => programs(&answer, spec)?,
         AnswerTransport::Local => Reach::local(&spec.scratch),
         AnswerTransport::Ssh => Reach::Ssh(SshReach {
             host: answer.host.clone(),
@@ -390,24 +308,20 @@ fn deployed(
 }
 
 /// The programs that run commands and transfer files.
-fn programs(
-    answer: &DeployAnswer,
-    parameters: &CommandParameters,
-    spec: &InstanceSpec,
-) -> Result<Reach> {
+fn programs(answer: &DeployAnswer, spec: &CommandSpec) -> Result<Reach> {
+    let parameters = &spec.parameters;
     let words = |key, program: &Option<Program>| {
         let program = program.as_ref().map(|program| program.words(key, spec));
         program.transpose()
     };
     let data = Value::Object(answer.data.clone());
-    let request = ProgramRequest::new("exec", spec, &parameters.params, Some(&data)).json();
     Ok(Reach::Programs(Box::new(ProgramReach {
         exec: words("exec", &parameters.exec)?.unwrap_or_default(),
         put: words("put", &parameters.put)?,
         get: words("get", &parameters.get)?,
         directory: spec.directory.clone(),
-        request: String::from_utf8_lossy(request.trim_ascii_end()).into_owned(),
-        env: values::bound_env(spec, &parameters.env),
+        request: request("exec", spec, &parameters.params, Some(&data)).to_string(),
+        env: spec.bound_env(&parameters.env),
     })))
 }
 

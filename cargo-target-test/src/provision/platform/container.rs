@@ -16,7 +16,7 @@ use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr},
     num::NonZeroU16,
-    path::PathBuf,
+    process::Command,
 };
 
 use rustix::process::Pid;
@@ -27,11 +27,11 @@ use self::{
     parameters::{ContainerParameters, ContainerTransport, PullPolicy},
 };
 use super::{
-    Deployed, FIRST_STATE, Footprint, Found, InstanceSpec, Platform, cannot,
-    values::{self, path, wrong},
+    Deployed, FIRST_STATE, Footprint, Found, Platform, SpecOf, cannot,
+    values::{self, wrong},
 };
 use crate::{
-    connect::{Reach, SshReach},
+    connect::{ContainerReach, Reach, SshReach},
     error::{Error, Result},
     process,
     secret::{self, Lookup},
@@ -52,6 +52,8 @@ const STATES: &str = "localhost/cargo-target-test-state";
 #[derive(Debug)]
 pub struct ContainerPlatform;
 
+type ContainerSpec = SpecOf<ContainerPlatform>;
+
 impl Platform for ContainerPlatform {
     type Parameters = ContainerParameters;
 
@@ -71,14 +73,11 @@ impl Platform for ContainerPlatform {
         values::sizes(parameters)
     }
 
-    fn check(&self, spec: &InstanceSpec, parameters: &ContainerParameters) -> Result<()> {
-        values::check_file(spec, "rootfs", parameters.rootfs.as_deref())?;
-        values::check_file(spec, "identity", parameters.identity.as_deref())?;
-        for mount in &parameters.mounts {
-            let host = path(
-                &spec.directory,
-                mount.split(':').next().unwrap_or_default().as_ref(),
-            );
+    fn check(&self, spec: &SpecOf<Self>) -> Result<()> {
+        spec.check_file("rootfs", spec.parameters.rootfs.as_deref())?;
+        spec.check_file("identity", spec.parameters.identity.as_deref())?;
+        for mount in &spec.parameters.mounts {
+            let host = spec.path(mount.split(':').next().unwrap_or_default().as_ref());
             if !host.exists() {
                 let (target, host) = (&spec.target, host.display());
                 return Err(wrong(format!(
@@ -87,7 +86,7 @@ impl Platform for ContainerPlatform {
                 .with_key("mounts"));
             }
         }
-        let engine = parameters.engine.as_deref().unwrap_or_default();
+        let engine = spec.parameters.engine.as_deref().unwrap_or_default();
         if engine.contains('/') && which::which(engine).is_err() {
             let target = &spec.target;
             let message = format!("`engine` of target `{target}`: program not found: `{engine}`");
@@ -96,16 +95,12 @@ impl Platform for ContainerPlatform {
         Ok(())
     }
 
-    fn check_delete(&self, _: &InstanceSpec, parameters: &ContainerParameters) -> Result<()> {
-        Engine::choose(parameters.engine.as_deref()).map(drop)
+    fn check_delete(&self, spec: &SpecOf<Self>) -> Result<()> {
+        Engine::choose(spec.parameters.engine.as_deref()).map(drop)
     }
 
-    fn secrets(
-        &self,
-        spec: &InstanceSpec,
-        parameters: &ContainerParameters,
-    ) -> Result<Vec<Lookup>> {
-        let env = values::bound_env(spec, &parameters.env);
+    fn secrets(&self, spec: &SpecOf<Self>) -> Result<Vec<Lookup>> {
+        let env = spec.bound_env(&spec.parameters.env);
         Ok(values::lookups(env.into_values()))
     }
 
@@ -116,20 +111,13 @@ impl Platform for ContainerPlatform {
         }
     }
 
-    fn deploy(
-        &self,
-        spec: &InstanceSpec,
-        parameters: &ContainerParameters,
-        progress: &dyn Fn(&str),
-    ) -> Result<Deployed> {
-        let engine = Engine::choose(parameters.engine.as_deref())?;
+    fn deploy(&self, spec: &SpecOf<Self>, progress: &dyn Fn(&str)) -> Result<Deployed> {
+        let engine = Engine::choose(spec.parameters.engine.as_deref())?;
         // An earlier call may have been interrupted.
         remove(&engine, spec)?;
-        let image = image(&engine, spec, parameters, progress)?;
-        let (arguments, env) = start_words(spec, parameters, &image)?;
-        let arguments = arguments.iter().map(String::as_str);
-        engine.deploying(START, arguments, |command| command.envs(env))?;
-        let deployed = started(&engine, spec, parameters);
+        let image = image(&engine, spec, progress)?;
+        engine.deploying(START, start(&engine, spec, &image)?)?;
+        let deployed = started(&engine, spec);
         // A container that ended at once is as a machine that does not boot.
         deployed.map_err(|error| error.with_crash(engine.main_process(spec).is_err()))
     }
@@ -138,11 +126,8 @@ impl Platform for ContainerPlatform {
         true
     }
 
-    fn digests(
-        &self,
-        spec: &InstanceSpec,
-        parameters: &ContainerParameters,
-    ) -> BTreeMap<String, String> {
+    fn digests(&self, spec: &SpecOf<Self>) -> BTreeMap<String, String> {
+        let parameters = &spec.parameters;
         let mut digests = values::digests(spec, [("rootfs", parameters.rootfs.as_deref())]);
         if let (Some(image), Ok(engine)) = (
             &parameters.image,
@@ -154,13 +139,7 @@ impl Platform for ContainerPlatform {
     }
 
     /// Commits the container to an image.
-    fn snapshot(
-        &self,
-        spec: &InstanceSpec,
-        _: &ContainerParameters,
-        deployed: &Deployed,
-        name: &str,
-    ) -> Result<()> {
+    fn snapshot(&self, spec: &SpecOf<Self>, deployed: &Deployed, name: &str) -> Result<()> {
         only_first(self, spec, name)?;
         let label = format!("LABEL {LABEL}={}", spec.label);
         let commit = ["commit", "--change", &label, &spec.unique, &state(spec)];
@@ -168,13 +147,7 @@ impl Platform for ContainerPlatform {
     }
 
     /// Replaces the container by one of the committed image.
-    fn restore(
-        &self,
-        spec: &InstanceSpec,
-        parameters: &ContainerParameters,
-        deployed: &Deployed,
-        name: &str,
-    ) -> Result<Deployed> {
+    fn restore(&self, spec: &SpecOf<Self>, deployed: &Deployed, name: &str) -> Result<Deployed> {
         only_first(self, spec, name)?;
         let (engine, state) = (engine_of(deployed)?, state(spec));
         if !engine.has_image(&state) {
@@ -182,23 +155,14 @@ impl Platform for ContainerPlatform {
             return Err(Error::infra(message));
         }
         remove(&engine, spec)?;
-        let parameters = ContainerParameters {
-            pull: PullPolicy::Never,
-            ..parameters.clone()
-        };
-        let (arguments, env) = start_words(spec, &parameters, &state)?;
-        let arguments = arguments.iter().map(String::as_str);
-        engine.within(START, arguments, |command| command.envs(env))?;
-        started(&engine, spec, &parameters)
+        let mut spec = spec.clone();
+        spec.parameters.pull = PullPolicy::Never;
+        engine.within(START, start(&engine, &spec, &state)?)?;
+        started(&engine, &spec)
     }
 
-    fn delete(
-        &self,
-        spec: &InstanceSpec,
-        parameters: &ContainerParameters,
-        _: Option<&Deployed>,
-    ) -> Result<()> {
-        let engine = Engine::choose(parameters.engine.as_deref())?;
+    fn delete(&self, spec: &SpecOf<Self>, _: Option<&Deployed>) -> Result<()> {
+        let engine = Engine::choose(spec.parameters.engine.as_deref())?;
         remove(&engine, spec)?;
         match engine.has_image(&state(spec)) {
             true => engine.run(["rmi", "--force", &state(spec)]).map(drop),
@@ -206,24 +170,14 @@ impl Platform for ContainerPlatform {
         }
     }
 
-    fn restart(
-        &self,
-        spec: &InstanceSpec,
-        _: &ContainerParameters,
-        deployed: &Deployed,
-    ) -> Result<()> {
+    fn restart(&self, spec: &SpecOf<Self>, deployed: &Deployed) -> Result<()> {
         let engine = engine_of(deployed)?;
         engine
             .run(["restart", "--time", "1", &spec.unique])
             .map(drop)
     }
 
-    fn check_alive(
-        &self,
-        spec: &InstanceSpec,
-        _: &ContainerParameters,
-        deployed: &Deployed,
-    ) -> Result<()> {
+    fn check_alive(&self, spec: &SpecOf<Self>, deployed: &Deployed) -> Result<()> {
         let number = |key: &str| deployed.data.get(key).and_then(Value::as_u64);
         let pid = number("pid").and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
         if pid.is_some_and(|pid| process::start_time(pid) == number("started")) {
@@ -234,17 +188,12 @@ impl Platform for ContainerPlatform {
     }
 
     /// A restart may change the address, so the engine is asked.
-    fn address(
-        &self,
-        spec: &InstanceSpec,
-        parameters: &ContainerParameters,
-        deployed: &Deployed,
-    ) -> Result<Option<IpAddr>> {
-        if parameters.network.as_deref() == Some("host") {
+    fn address(&self, spec: &SpecOf<Self>, deployed: &Deployed) -> Result<Option<IpAddr>> {
+        if spec.parameters.network.as_deref() == Some("host") {
             return Ok(Some(Ipv4Addr::LOCALHOST.into()));
         }
         let address = engine_of(deployed)?.address(&spec.unique)?;
-        if address.is_none() && parameters.transport == ContainerTransport::Exec {
+        if address.is_none() && spec.parameters.transport == ContainerTransport::Exec {
             let message = format!("the container of `{}` has no address", spec.instance);
             let hint = "set `network` to a network of the engine: `podman network create NAME`";
             return Err(Error::usage(message).with_hint(hint));
@@ -253,32 +202,20 @@ impl Platform for ContainerPlatform {
     }
 
     /// Removes the imported images.
-    fn clean_up(
-        &self,
-        label: &str,
-        like: Option<(&InstanceSpec, &ContainerParameters)>,
-    ) -> Result<()> {
+    fn clean_up(&self, label: &str, like: Option<&SpecOf<Self>>) -> Result<()> {
         let engines = engines(like)?;
         let mut engines = engines.iter();
         engines.try_for_each(|engine| engine.remove_imported(label))
     }
 
-    fn find(
-        &self,
-        label: &str,
-        like: Option<(&InstanceSpec, &ContainerParameters)>,
-    ) -> Result<Vec<Found>> {
+    fn find(&self, label: &str, like: Option<&SpecOf<Self>>) -> Result<Vec<Found>> {
         let filter = format!("{LABEL}={label}");
         let each = engines(like)?;
         let each = each.iter().map(|engine| labelled(engine, &filter));
         Ok(each.collect::<Result<Vec<_>>>()?.concat())
     }
 
-    fn find_owned(
-        &self,
-        owner: &str,
-        like: Option<(&InstanceSpec, &ContainerParameters)>,
-    ) -> Result<Vec<Found>> {
+    fn find_owned(&self, owner: &str, like: Option<&SpecOf<Self>>) -> Result<Vec<Found>> {
         let mut found = Vec::new();
         for engine in engines(like)? {
             for mut one in labelled(&engine, LABEL)? {
@@ -291,10 +228,10 @@ impl Platform for ContainerPlatform {
 }
 
 /// The engine of a target, or all engines.
-fn engines(like: Option<(&InstanceSpec, &ContainerParameters)>) -> Result<Vec<Engine>> {
+fn engines(like: Option<&ContainerSpec>) -> Result<Vec<Engine>> {
     Ok(match like {
         None => Engine::all(),
-        Some((_, parameters)) => vec![Engine::choose(parameters.engine.as_deref())?],
+        Some(spec) => vec![Engine::choose(spec.parameters.engine.as_deref())?],
     })
 }
 
@@ -319,7 +256,7 @@ fn labelled(engine: &Engine, label: &str) -> Result<Vec<Found>> {
 }
 
 /// Refuses snapshots after the first one: a restore replaces the container while the commands of a test run in it.
-fn only_first(platform: &ContainerPlatform, spec: &InstanceSpec, name: &str) -> Result<()> {
+fn only_first(platform: &ContainerPlatform, spec: &ContainerSpec, name: &str) -> Result<()> {
     let other = || {
         let what = "save more than the first snapshot of";
         cannot(platform.name(), what, spec)
@@ -328,34 +265,27 @@ fn only_first(platform: &ContainerPlatform, spec: &InstanceSpec, name: &str) -> 
 }
 
 /// The image with the instance's snapshot.
-fn state(spec: &InstanceSpec) -> String {
+fn state(spec: &ContainerSpec) -> String {
     format!("{STATES}:{}", spec.unique)
 }
 
-/// Returns the engine's arguments and its environment to start the container.
-fn start_words(
-    spec: &InstanceSpec,
-    parameters: &ContainerParameters,
-    image: &str,
-) -> Result<(Vec<String>, BTreeMap<String, String>)> {
-    let env = secret::values(&values::bound_env(spec, &parameters.env))?;
-    Ok((line::arguments(spec, parameters, image), env))
+/// Returns the command that starts the container.
+fn start(engine: &Engine, spec: &ContainerSpec, image: &str) -> Result<Command> {
+    let mut command = engine.command(line::arguments(spec, image));
+    command.envs(secret::values(&spec.bound_env(&spec.parameters.env))?);
+    Ok(command)
 }
 
 /// Returns the container that was started.
-fn started(
-    engine: &Engine,
-    spec: &InstanceSpec,
-    parameters: &ContainerParameters,
-) -> Result<Deployed> {
+fn started(engine: &Engine, spec: &ContainerSpec) -> Result<Deployed> {
     let pid = engine.main_process(spec)?;
-    let reach = match parameters.transport {
-        ContainerTransport::Exec => Reach::Container {
+    let reach = match spec.parameters.transport {
+        ContainerTransport::Exec => Reach::Container(ContainerReach {
             engine: engine.0.clone(),
             container: spec.unique.clone(),
-            user: parameters.user.clone(),
-        },
-        ContainerTransport::Ssh => Reach::Ssh(ssh(engine, spec, parameters)?),
+            user: spec.parameters.user.clone(),
+        }),
+        ContainerTransport::Ssh => Reach::Ssh(ssh(engine, spec)?),
     };
     let host = match &reach {
         Reach::Ssh(reach) if reach.port.is_some() => "127.0.0.1",
@@ -363,7 +293,7 @@ fn started(
     };
     let started = Pid::from_raw(pid).and_then(process::start_time);
     Ok(Deployed {
-        user: parameters.user.clone(),
+        user: spec.parameters.user.clone(),
         data: json!({ "engine": engine.0, "container": spec.unique, "pid": pid, "started": started }),
         ..Deployed::new(host, reach)
     })
@@ -373,22 +303,15 @@ fn started(
 const START: std::time::Duration = std::time::Duration::from_secs(120);
 
 /// Returns the image; fetches or imports it if it is missing.
-fn image(
-    engine: &Engine,
-    spec: &InstanceSpec,
-    parameters: &ContainerParameters,
-    progress: &dyn Fn(&str),
-) -> Result<String> {
-    if let Some(rootfs) = &parameters.rootfs {
-        return engine.import(&path(&spec.directory, rootfs), &spec.label);
+fn image(engine: &Engine, spec: &ContainerSpec, progress: &dyn Fn(&str)) -> Result<String> {
+    if let Some(rootfs) = &spec.parameters.rootfs {
+        return engine.import(&spec.path(rootfs), &spec.label);
     }
-    let image = parameters.image.clone().unwrap_or_default();
+    let image = spec.parameters.image.clone().unwrap_or_default();
     let here = engine.has_image(&image);
-    if !here && parameters.pull != PullPolicy::Never {
+    if !here && spec.parameters.pull != PullPolicy::Never {
         progress(&format!("fetching image `{image}`"));
-        engine.deploying(engine::LIMIT, ["pull", "--quiet", &image], |command| {
-            command
-        })?;
+        engine.deploying(engine::LIMIT, engine.command(["pull", "--quiet", &image]))?;
     } else if !here {
         let message = format!(
             "`{}` has no image `{image}`, and `pull` is \"never\"",
@@ -406,20 +329,20 @@ fn engine_of(deployed: &Deployed) -> Result<Engine> {
         .ok_or_else(|| Error::infra("the container engine of the instance is unknown"))
 }
 
-fn ssh(engine: &Engine, spec: &InstanceSpec, parameters: &ContainerParameters) -> Result<SshReach> {
+fn ssh(engine: &Engine, spec: &ContainerSpec) -> Result<SshReach> {
+    let parameters = &spec.parameters;
     let port = parameters.port.map_or(22, NonZeroU16::get).to_string();
     let published = engine.run(["port", &spec.unique, &port])?;
     let port = published
         .lines()
         .find_map(|line| line.rsplit(':').next()?.trim().parse().ok());
-    let from = |written: &PathBuf| path(&spec.directory, written);
     Ok(SshReach {
         host: "127.0.0.1".to_owned(),
         port,
         user: parameters.user.clone(),
-        identity: parameters.identity.as_ref().map(from),
+        identity: (parameters.identity.as_ref()).map(|written| spec.path(written)),
         // A login does not have the container's variables.
-        env: values::bound_env(spec, &parameters.env),
+        env: spec.bound_env(&parameters.env),
         known_hosts: Some(spec.scratch.join("known_hosts")),
         trust_first: true,
         ..SshReach::default()
@@ -427,7 +350,7 @@ fn ssh(engine: &Engine, spec: &InstanceSpec, parameters: &ContainerParameters) -
 }
 
 /// Removes the container, if it exists.
-fn remove(engine: &Engine, spec: &InstanceSpec) -> Result<()> {
+fn remove(engine: &Engine, spec: &ContainerSpec) -> Result<()> {
     if !engine.has(&spec.unique)? {
         return Ok(());
     }

@@ -4,10 +4,10 @@
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, sync::Arc};
 
 use schemars::generate::SchemaSettings;
-use serde::{Deserialize, de::Error as _};
+use serde::{Deserialize, Serialize, de::Error as _};
 use serde_json::{Value, json};
 
-use super::{Deployed, Footprint, Found, InstanceSpec, Ownership, Platform};
+use super::{Deployed, Footprint, Found, InstanceSpec, Ownership, Platform, SpecOf};
 use crate::{
     connect::Transport,
     error::{Error, Result},
@@ -61,7 +61,7 @@ impl<P: Platform> PlatformSyntax for Erased<P> {
         self.0
             .validate(&parameters)
             .map_err(toml::de::Error::custom)?;
-        serde_json::to_value(&parameters).map_err(toml::de::Error::custom)
+        recorded(&parameters).map_err(toml::de::Error::custom)
     }
 
     fn capabilities(&self, parameters: &Value) -> BTreeMap<String, String> {
@@ -95,39 +95,36 @@ impl<P: Platform> DynPlatform for Erased<P> {
     }
 
     fn exclusive(&self, spec: &InstanceSpec) -> Result<Option<String>> {
-        self.0.exclusive(spec, &parsed::<P>(spec)?)
+        self.0.exclusive(&parsed::<P>(spec)?)
     }
 
     fn check(&self, spec: &InstanceSpec) -> Result<()> {
-        self.0.check(spec, &parsed::<P>(spec)?)
+        self.0.check(&parsed::<P>(spec)?)
     }
 
     fn check_delete(&self, spec: &InstanceSpec) -> Result<()> {
-        self.0.check_delete(spec, &parsed::<P>(spec)?)
+        self.0.check_delete(&parsed::<P>(spec)?)
     }
 
     fn secrets(&self, spec: &InstanceSpec) -> Result<Vec<Lookup>> {
-        self.0.secrets(spec, &parsed::<P>(spec)?)
+        self.0.secrets(&parsed::<P>(spec)?)
     }
 
     fn deploy(&self, spec: &InstanceSpec, progress: &dyn Fn(&str)) -> Result<Deployed> {
-        self.0.deploy(spec, &parsed::<P>(spec)?, progress)
+        self.0.deploy(&parsed::<P>(spec)?, progress)
     }
 
     fn delete(&self, spec: &InstanceSpec, deployed: Option<&Deployed>) -> Result<()> {
-        self.0.delete(spec, &parsed::<P>(spec)?, deployed)
+        self.0.delete(&parsed::<P>(spec)?, deployed)
     }
 
     fn digests(&self, spec: &InstanceSpec) -> BTreeMap<String, String> {
-        let parameters = parsed::<P>(spec);
-        parameters.map_or_else(
-            |_| BTreeMap::new(),
-            |parameters| self.0.digests(spec, &parameters),
-        )
+        let spec = parsed::<P>(spec);
+        spec.map_or_else(|_| BTreeMap::new(), |spec| self.0.digests(&spec))
     }
 
     fn footprint(&self, spec: &InstanceSpec) -> Result<Footprint> {
-        Ok(self.0.footprint(&parsed::<P>(spec)?))
+        Ok(self.0.footprint(&parsed::<P>(spec)?.parameters))
     }
 
     fn connect(&self, spec: &InstanceSpec, deployed: &Deployed) -> Arc<dyn Transport> {
@@ -135,7 +132,7 @@ impl<P: Platform> DynPlatform for Erased<P> {
     }
 
     fn check_alive(&self, spec: &InstanceSpec, deployed: &Deployed) -> Result<()> {
-        self.0.check_alive(spec, &parsed::<P>(spec)?, deployed)
+        self.0.check_alive(&parsed::<P>(spec)?, deployed)
     }
 
     fn console(&self, spec: &InstanceSpec) -> Option<PathBuf> {
@@ -143,26 +140,26 @@ impl<P: Platform> DynPlatform for Erased<P> {
     }
 
     fn address(&self, spec: &InstanceSpec, deployed: &Deployed) -> Result<Option<IpAddr>> {
-        self.0.address(spec, &parsed::<P>(spec)?, deployed)
+        self.0.address(&parsed::<P>(spec)?, deployed)
     }
 
     fn find(&self, label: &str, like: Option<&InstanceSpec>) -> Result<Vec<Found>> {
-        let parameters = like.map(parsed::<P>).transpose()?;
-        self.0.find(label, like.zip(parameters.as_ref()))
+        let like = like.map(parsed::<P>).transpose()?;
+        self.0.find(label, like.as_ref())
     }
 
     fn find_owned(&self, owner: &str, like: Option<&InstanceSpec>) -> Result<Vec<Found>> {
-        let parameters = like.map(parsed::<P>).transpose()?;
-        self.0.find_owned(owner, like.zip(parameters.as_ref()))
+        let like = like.map(parsed::<P>).transpose()?;
+        self.0.find_owned(owner, like.as_ref())
     }
 
     fn renew(&self, spec: &InstanceSpec, deployed: Option<&Deployed>) -> Result<()> {
-        self.0.renew(spec, &parsed::<P>(spec)?, deployed)
+        self.0.renew(&parsed::<P>(spec)?, deployed)
     }
 
     fn clean_up(&self, label: &str, like: Option<&InstanceSpec>) -> Result<()> {
-        let parameters = like.map(parsed::<P>).transpose()?;
-        self.0.clean_up(label, like.zip(parameters.as_ref()))
+        let like = like.map(parsed::<P>).transpose()?;
+        self.0.clean_up(label, like.as_ref())
     }
 
     fn can_restore(&self) -> bool {
@@ -170,32 +167,42 @@ impl<P: Platform> DynPlatform for Erased<P> {
     }
 
     fn snapshot(&self, spec: &InstanceSpec, deployed: &Deployed, name: &str) -> Result<()> {
-        self.0.snapshot(spec, &parsed::<P>(spec)?, deployed, name)
+        self.0.snapshot(&parsed::<P>(spec)?, deployed, name)
     }
 
     fn restore(&self, spec: &InstanceSpec, deployed: &Deployed, name: &str) -> Result<Deployed> {
-        self.0.restore(spec, &parsed::<P>(spec)?, deployed, name)
+        self.0.restore(&parsed::<P>(spec)?, deployed, name)
     }
 
     fn link(&self, spec: &InstanceSpec, deployed: &Deployed, nic: u32, up: bool) -> Result<()> {
-        self.0.link(spec, &parsed::<P>(spec)?, deployed, nic, up)
+        self.0.link(&parsed::<P>(spec)?, deployed, nic, up)
     }
 
     fn type_text(&self, spec: &InstanceSpec, deployed: &Deployed, text: &str) -> Result<()> {
-        self.0.type_text(spec, &parsed::<P>(spec)?, deployed, text)
+        self.0.type_text(&parsed::<P>(spec)?, deployed, text)
     }
 
     fn restart(&self, spec: &InstanceSpec, deployed: &Deployed) -> Result<()> {
-        self.0.restart(spec, &parsed::<P>(spec)?, deployed)
+        self.0.restart(&parsed::<P>(spec)?, deployed)
     }
 }
 
+/// Returns parameters as the pool records them: a key that was left out stays out of the definition.
+pub(super) fn recorded(parameters: &impl Serialize) -> serde_json::Result<Value> {
+    let mut json = serde_json::to_value(parameters)?;
+    if let Value::Object(keys) = &mut json {
+        keys.retain(|_, value| !value.is_null());
+    }
+    Ok(json)
+}
+
 /// The parameters of a recorded instance. Null, as for a resource found by its label, stands for the defaults.
-fn parsed<P: Platform>(spec: &InstanceSpec) -> Result<P::Parameters> {
+fn parsed<P: Platform>(spec: &InstanceSpec) -> Result<SpecOf<P>> {
     let parsed = match &spec.parameters {
         Value::Null => P::Parameters::deserialize(json!({})),
         parameters => P::Parameters::deserialize(parameters),
     };
+    let parsed = parsed.map(|parameters| spec.with(parameters));
     parsed.map_err(|error| {
         Error::infra(format!("cannot use the parameters of `{}`", spec.instance))
             .with_source(error)

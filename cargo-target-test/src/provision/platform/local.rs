@@ -13,11 +13,11 @@ use std::{io, thread};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Deployed, InstanceSpec, Ownership, Platform,
+    Deployed, Ownership, Platform, SpecOf,
     values::{self, Env, EnvName},
 };
 use crate::{
-    connect::{LocalUser, Reach},
+    connect::{LocalReach, LocalUser, Reach},
     error::{Error, Result},
     process::{self, LeftProcess},
     secret::{Bound, Lookup},
@@ -26,6 +26,8 @@ use crate::{
 /// Platform `local`.
 #[derive(Debug)]
 pub struct LocalPlatform;
+
+type LocalSpec = SpecOf<LocalPlatform>;
 
 /// The variable that marks every process of an instance with its unique name.
 const MARK: &str = "TARGET_TEST_LOCAL";
@@ -55,10 +57,7 @@ pub struct LocalParameters {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     inherit_env: Vec<EnvName>,
     /// The user that commands run as; only root can have another one than itself.
-    #[serde(
-        deserialize_with = "values::user",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(deserialize_with = "values::user")]
     user: Option<String>,
 }
 
@@ -82,27 +81,23 @@ impl Platform for LocalPlatform {
         true
     }
 
-    fn check(&self, spec: &InstanceSpec, parameters: &LocalParameters) -> Result<()> {
-        match &parameters.user {
+    fn check(&self, spec: &SpecOf<Self>) -> Result<()> {
+        match &spec.parameters.user {
             Some(name) => account(spec, name).map(drop),
             None => Ok(()),
         }
     }
 
-    fn secrets(&self, spec: &InstanceSpec, parameters: &LocalParameters) -> Result<Vec<Lookup>> {
-        let env = values::bound_env(spec, &parameters.env);
+    fn secrets(&self, spec: &SpecOf<Self>) -> Result<Vec<Lookup>> {
+        let env = spec.bound_env(&spec.parameters.env);
         Ok(values::lookups(env.into_values()))
     }
 
-    fn deploy(
-        &self,
-        spec: &InstanceSpec,
-        parameters: &LocalParameters,
-        _: &dyn Fn(&str),
-    ) -> Result<Deployed> {
+    fn deploy(&self, spec: &SpecOf<Self>, _: &dyn Fn(&str)) -> Result<Deployed> {
         // An earlier call may have been interrupted.
-        self.delete(spec, parameters, None)?;
-        let mut env = values::bound_env(spec, &parameters.env);
+        self.delete(spec, None)?;
+        let parameters = &spec.parameters;
+        let mut env = spec.bound_env(&parameters.env);
         env.insert(MARK.to_owned(), spec.unique.clone().into());
         let mut user = None;
         let directory = match &parameters.user {
@@ -123,12 +118,12 @@ impl Platform for LocalPlatform {
             .or_insert_with(|| Bound::Plain(directory.to_string_lossy().into_owned()));
         let more = parameters.inherit_env.iter().map(|name| name.0.clone());
         let inherited = INHERITED.iter().map(|name| (*name).to_owned());
-        let reach = Reach::Local {
+        let reach = Reach::Local(LocalReach {
             directory,
             env,
             inherit: Some(inherited.chain(more).collect()),
             user,
-        };
+        });
         let ourselves = || std::env::var("USER").ok().filter(|user| !user.is_empty());
         Ok(Deployed {
             user: parameters.user.clone().or_else(ourselves),
@@ -136,7 +131,7 @@ impl Platform for LocalPlatform {
         })
     }
 
-    fn delete(&self, spec: &InstanceSpec, _: &LocalParameters, _: Option<&Deployed>) -> Result<()> {
+    fn delete(&self, spec: &SpecOf<Self>, _: Option<&Deployed>) -> Result<()> {
         if let left @ [_, ..] = process::kill_marked(MARK, &spec.unique).as_slice() {
             let (left, instance) = (LeftProcess::list(left), &spec.instance);
             return Err(Error::infra(format!(
@@ -153,7 +148,7 @@ struct Account {
     home: String,
 }
 
-fn account(spec: &InstanceSpec, name: &str) -> Result<Account> {
+fn account(spec: &LocalSpec, name: &str) -> Result<Account> {
     let wrong = |why: String| {
         let target = &spec.target;
         values::wrong(format!("`user` of target `{target}`: {why}"))
@@ -177,7 +172,7 @@ fn account(spec: &InstanceSpec, name: &str) -> Result<Account> {
     }
 }
 
-fn infra(spec: &InstanceSpec, verb: &str, error: io::Error) -> Error {
+fn infra(spec: &LocalSpec, verb: &str, error: io::Error) -> Error {
     Error::infra(format!("cannot {verb} `{}`", spec.instance)).with_source(error)
 }
 

@@ -29,9 +29,9 @@ use self::{
     qmp::Monitor,
 };
 use super::{
-    Deployed, Footprint, Found, InstanceSpec, Platform,
+    Deployed, Footprint, Found, InstanceSpec, Platform, SpecOf,
     size::Size,
-    values::{self, path, wrong},
+    values::{self, wrong},
 };
 use crate::{
     bounded,
@@ -59,6 +59,8 @@ const STATE_DISK: Size = Size(1 << 20);
 #[derive(Debug)]
 pub struct QemuPlatform;
 
+type QemuSpec = SpecOf<QemuPlatform>;
+
 impl Platform for QemuPlatform {
     type Parameters = QemuParameters;
 
@@ -74,13 +76,13 @@ impl Platform for QemuPlatform {
         values::sizes(parameters)
     }
 
-    fn check(&self, spec: &InstanceSpec, parameters: &QemuParameters) -> Result<()> {
-        values::check_file(spec, "kernel", parameters.kernel.as_deref())?;
-        values::check_file(spec, "initrd", parameters.initrd.as_deref())?;
-        values::check_file(spec, "identity", parameters.identity.as_deref())?;
-        for (number, disk) in disks(parameters).iter().enumerate() {
+    fn check(&self, spec: &SpecOf<Self>) -> Result<()> {
+        spec.check_file("kernel", spec.parameters.kernel.as_deref())?;
+        spec.check_file("initrd", spec.parameters.initrd.as_deref())?;
+        spec.check_file("identity", spec.parameters.identity.as_deref())?;
+        for (number, disk) in disks(&spec.parameters).iter().enumerate() {
             if let Disk::Image(written) = disk {
-                let key = if number == 0 && parameters.image.is_some() {
+                let key = if number == 0 && spec.parameters.image.is_some() {
                     "image"
                 } else {
                     "disks"
@@ -90,11 +92,11 @@ impl Platform for QemuPlatform {
         }
         let hint =
             "install QEMU: on Debian and Ubuntu, packages `qemu-system-x86` and `qemu-utils`";
-        for program in [parameters.qemu.as_str(), "qemu-img", "ssh-keygen"] {
+        for program in [spec.parameters.qemu.as_str(), "qemu-img", "ssh-keygen"] {
             which::which(program).map_err(|_| {
                 let target = &spec.target;
                 let missing = format!("program `{program}` of target `{target}` not found in PATH");
-                let key = if program == parameters.qemu {
+                let key = if program == spec.parameters.qemu {
                     "qemu"
                 } else {
                     "platform"
@@ -102,25 +104,21 @@ impl Platform for QemuPlatform {
                 wrong(missing).with_hint(hint).with_key(key)
             })?;
         }
-        accel::choose(parameters.accel).map(drop)
+        accel::choose(spec.parameters.accel).map(drop)
     }
 
-    fn secrets(&self, spec: &InstanceSpec, parameters: &QemuParameters) -> Result<Vec<Lookup>> {
-        let env = values::bound_env(spec, &parameters.env);
+    fn secrets(&self, spec: &SpecOf<Self>) -> Result<Vec<Lookup>> {
+        let env = spec.bound_env(&spec.parameters.env);
         Ok(values::lookups(env.into_values()))
     }
 
-    fn digests(
-        &self,
-        spec: &InstanceSpec,
-        parameters: &QemuParameters,
-    ) -> BTreeMap<String, String> {
+    fn digests(&self, spec: &SpecOf<Self>) -> BTreeMap<String, String> {
         let QemuParameters {
             kernel,
             initrd,
             image,
             ..
-        } = parameters;
+        } = &spec.parameters;
         let files = [("kernel", kernel), ("initrd", initrd), ("image", image)];
         values::digests(spec, files.map(|(key, file)| (key, file.as_deref())))
     }
@@ -133,18 +131,13 @@ impl Platform for QemuPlatform {
         }
     }
 
-    fn deploy(
-        &self,
-        spec: &InstanceSpec,
-        parameters: &QemuParameters,
-        progress: &dyn Fn(&str),
-    ) -> Result<Deployed> {
+    fn deploy(&self, spec: &SpecOf<Self>, progress: &dyn Fn(&str)) -> Result<Deployed> {
         // An earlier call may have been interrupted.
         machine::kill(spec)?;
-        let accel = accel::choose(parameters.accel)?;
-        let identity = seed::identity(spec, parameters)?;
-        seed::write(spec, &parameters.user, &identity)?;
-        let disks = disks(parameters);
+        let accel = accel::choose(spec.parameters.accel)?;
+        let identity = seed::identity(spec)?;
+        seed::write(spec, &identity)?;
+        let disks = disks(&spec.parameters);
         let disks = disks.iter().enumerate();
         let disks = disks.map(|(number, one)| disk::make(spec, number, one));
         let disks = disks.collect::<Result<Vec<PathBuf>>>()?;
@@ -154,16 +147,15 @@ impl Platform for QemuPlatform {
             false => None,
         };
         let command = QemuCommand {
-            name: &spec.instance,
-            parameters,
+            spec,
             accel,
-            directory: &spec.directory,
-            folder: &spec.scratch,
             disks: &disks,
             state: state.as_deref(),
         };
-        process::warn_if_older(&parameters.qemu, OLDEST, || version(&parameters.qemu));
-        let machine = start(spec, &parameters.qemu, &command)?;
+        process::warn_if_older(&spec.parameters.qemu, OLDEST, || {
+            process::version_of(&spec.parameters.qemu, "--version")
+        });
+        let machine = start(spec, &command)?;
         let port = forwarded_port(spec)?;
         progress(&format!(
             "boots ({accel}), its console is in {}",
@@ -172,9 +164,9 @@ impl Platform for QemuPlatform {
         let reach = Reach::Ssh(SshReach {
             host: "127.0.0.1".to_owned(),
             port: Some(port),
-            user: Some(parameters.user.clone()),
+            user: Some(spec.parameters.user.clone()),
             identity: Some(identity),
-            env: values::bound_env(spec, &parameters.env),
+            env: spec.bound_env(&spec.parameters.env),
             known_hosts: Some(spec.scratch.join("known_hosts")),
             trust_first: true,
             ..SshReach::default()
@@ -185,29 +177,20 @@ impl Platform for QemuPlatform {
         })
     }
 
-    fn delete(
-        &self,
-        spec: &InstanceSpec,
-        parameters: &QemuParameters,
-        deployed: Option<&Deployed>,
-    ) -> Result<()> {
-        if let (Some(limit), Some(machine)) = (parameters.shutdown, deployed.and_then(machine_of)) {
+    fn delete(&self, spec: &SpecOf<Self>, deployed: Option<&Deployed>) -> Result<()> {
+        if let (Some(limit), Some(machine)) =
+            (spec.parameters.shutdown, deployed.and_then(machine_of))
+        {
             machine.power_down(spec, limit.0);
         }
         machine::kill(spec)
     }
 
-    fn restart(&self, spec: &InstanceSpec, _: &QemuParameters, _: &Deployed) -> Result<()> {
+    fn restart(&self, spec: &SpecOf<Self>, _: &Deployed) -> Result<()> {
         machine::reset(spec)
     }
 
-    fn type_text(
-        &self,
-        spec: &InstanceSpec,
-        _: &QemuParameters,
-        _: &Deployed,
-        text: &str,
-    ) -> Result<()> {
+    fn type_text(&self, spec: &SpecOf<Self>, _: &Deployed, text: &str) -> Result<()> {
         serial::type_text(spec, text)
     }
 
@@ -215,44 +198,20 @@ impl Platform for QemuPlatform {
         true
     }
 
-    fn snapshot(
-        &self,
-        spec: &InstanceSpec,
-        _: &QemuParameters,
-        _: &Deployed,
-        name: &str,
-    ) -> Result<()> {
+    fn snapshot(&self, spec: &SpecOf<Self>, _: &Deployed, name: &str) -> Result<()> {
         machine::remember(spec, name)
     }
 
-    fn restore(
-        &self,
-        spec: &InstanceSpec,
-        _: &QemuParameters,
-        deployed: &Deployed,
-        name: &str,
-    ) -> Result<Deployed> {
+    fn restore(&self, spec: &SpecOf<Self>, deployed: &Deployed, name: &str) -> Result<Deployed> {
         machine::go_back(spec, name)?;
         Ok(deployed.clone())
     }
 
-    fn link(
-        &self,
-        spec: &InstanceSpec,
-        _: &QemuParameters,
-        _: &Deployed,
-        nic: u32,
-        up: bool,
-    ) -> Result<()> {
+    fn link(&self, spec: &SpecOf<Self>, _: &Deployed, nic: u32, up: bool) -> Result<()> {
         machine::link(spec, nic, up)
     }
 
-    fn check_alive(
-        &self,
-        spec: &InstanceSpec,
-        _: &QemuParameters,
-        deployed: &Deployed,
-    ) -> Result<()> {
+    fn check_alive(&self, spec: &SpecOf<Self>, deployed: &Deployed) -> Result<()> {
         match machine_of(deployed) {
             Some(machine) => machine.check(spec),
             None => Ok(()),
@@ -263,25 +222,21 @@ impl Platform for QemuPlatform {
         Some(console(spec))
     }
 
-    fn find(&self, label: &str, _: Option<(&InstanceSpec, &QemuParameters)>) -> Result<Vec<Found>> {
+    fn find(&self, label: &str, _: Option<&SpecOf<Self>>) -> Result<Vec<Found>> {
         Ok(machine::find(|its, _| its == label))
     }
 
-    fn find_owned(
-        &self,
-        owner: &str,
-        _: Option<(&InstanceSpec, &QemuParameters)>,
-    ) -> Result<Vec<Found>> {
+    fn find_owned(&self, owner: &str, _: Option<&SpecOf<Self>>) -> Result<Vec<Found>> {
         Ok(machine::find(|_, its| its.is_of(owner)))
     }
 
-    fn renew(&self, spec: &InstanceSpec, _: &QemuParameters, _: Option<&Deployed>) -> Result<()> {
+    fn renew(&self, spec: &SpecOf<Self>, _: Option<&Deployed>) -> Result<()> {
         let file = spec.scratch.join(machine::EXPIRES);
         Ok(fs_err::write(file, spec.provenance.expires.to_string())?)
     }
 }
 
-fn console(spec: &InstanceSpec) -> PathBuf {
+fn console<P>(spec: &InstanceSpec<P>) -> PathBuf {
     spec.scratch.join(CONSOLE)
 }
 
@@ -299,9 +254,9 @@ fn machine_of(deployed: &Deployed) -> Option<QemuProcess> {
 }
 
 /// Starts QEMU, which moves to the background once the machine runs.
-fn start(spec: &InstanceSpec, program: &str, line: &QemuCommand<'_>) -> Result<QemuProcess> {
+fn start(spec: &QemuSpec, line: &QemuCommand<'_>) -> Result<QemuProcess> {
     let pid_file = spec.scratch.join("pid");
-    let mut command = process::command(program);
+    let mut command = process::command(&spec.parameters.qemu);
     command
         .args(line.arguments())
         .arg("-pidfile")
@@ -318,7 +273,7 @@ fn start(spec: &InstanceSpec, program: &str, line: &QemuCommand<'_>) -> Result<Q
 }
 
 /// The port of this host that QEMU chose and forwards to the machine.
-fn forwarded_port(spec: &InstanceSpec) -> Result<u16> {
+fn forwarded_port(spec: &QemuSpec) -> Result<u16> {
     let text = Monitor::connect(&spec.scratch)?.tell("info usernet")?;
     read_port(&text).ok_or_else(|| {
         let message = format!("QEMU forwards no port to `{}`: {text}", spec.instance);
@@ -332,15 +287,6 @@ fn read_port(text: &str) -> Option<u16> {
         .lines()
         .find(|line| line.trim_start().starts_with("TCP[HOST_FORWARD]"))?;
     line.split_whitespace().nth(3)?.parse().ok()
-}
-
-/// Returns what QEMU says about its version; nothing if it does not start.
-fn version(program: &str) -> String {
-    let mut command = process::command(program);
-    command.arg("--version");
-    let said = process::Spawn::new(command).run(b"", START, &|_| {});
-    said.map(|said| String::from_utf8_lossy(&said.stdout).into_owned())
-        .unwrap_or_default()
 }
 
 #[cfg(test)]

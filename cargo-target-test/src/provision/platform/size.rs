@@ -1,11 +1,12 @@
 //! Sizes in parameters: `512 MiB`. The syntax is the same as in requirements.
 
-use std::{borrow::Cow, fmt};
+use std::fmt;
 
 use serde::{Deserialize, Serialize, de};
 
 /// A number of bytes; never zero.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, schemars::JsonSchema)]
+#[schemars(with = "String", inline, extend("examples" = ["512 MiB", "2 GiB"]))]
 pub(super) struct Size(pub(super) u64);
 
 /// Units with their number of bytes. A size is written with the first unit that divides it.
@@ -71,20 +72,6 @@ impl de::Visitor<'_> for SizeVisitor {
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Size, E> {
         let wrong = || E::invalid_value(de::Unexpected::Str(text), &self);
         Size::parse(text).ok_or_else(wrong)
-    }
-}
-
-impl schemars::JsonSchema for Size {
-    fn schema_name() -> Cow<'static, str> {
-        "Size".into()
-    }
-
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "type": "string", "examples": ["512 MiB", "2 GiB"] })
     }
 }
 

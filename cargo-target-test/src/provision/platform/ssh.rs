@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use self::host::SshHost;
 use super::{
-    Deployed, InstanceSpec, Ownership, Platform,
+    Deployed, Ownership, Platform, SpecOf,
     values::{self, Env, Limit},
 };
 use crate::{
@@ -33,6 +33,8 @@ use crate::{
 #[derive(Debug)]
 pub struct SshPlatform;
 
+type SshSpec = SpecOf<SshPlatform>;
+
 /// Parameters of platform `ssh`: existing machines, one instance each.
 #[derive(Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -43,26 +45,20 @@ pub struct SshParameters {
     hosts: Vec<String>,
     /// The login name for hosts written without one; by default as in `~/.ssh/config`.
     #[serde(default, deserialize_with = "values::user")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<String>,
     /// The port for hosts written without one; by default as in `~/.ssh/config`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     port: Option<NonZeroU16>,
     /// The private key file, relative to the playbook; by default as in `~/.ssh/config`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     identity: Option<PathBuf>,
     /// The login's password, for hosts that accept one, and for `sudo`: preferably a reference, such as `{ env =
     /// "LAB_PASSWORD" }`. Named keys (`identity`, `IdentitiesOnly`) are tried first.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     password: Option<Text>,
     /// Environment variables for every command.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     env: Env,
     /// The file with the hosts' keys, relative to the playbook; by default the user's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     known_hosts: Option<PathBuf>,
     /// The time limit for connecting to a host; by default as in `~/.ssh/config`, or 10 s.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     connect_timeout: Option<Limit>,
     /// The SSH client: `built-in`, `openssh` (the host's `ssh`, for hosts that need no password), or `auto`: OpenSSH for
     /// hosts whose `~/.ssh/config` has settings that the built-in client does not honour, such as certificates, hardware
@@ -115,38 +111,33 @@ impl Platform for SshPlatform {
         u32::try_from(parameters.hosts.len()).ok()
     }
 
-    fn exclusive(&self, spec: &InstanceSpec, parameters: &SshParameters) -> Result<Option<String>> {
-        let config = ssh_config::resolve(&reach(spec, parameters)?)?;
+    fn exclusive(&self, spec: &SpecOf<Self>) -> Result<Option<String>> {
+        let config = ssh_config::resolve(&reach(spec)?)?;
         machine(&config).map(Some)
     }
 
-    fn check(&self, spec: &InstanceSpec, parameters: &SshParameters) -> Result<()> {
-        if parameters.client == SshClient::Openssh && parameters.password.is_some() {
+    fn check(&self, spec: &SpecOf<Self>) -> Result<()> {
+        if spec.parameters.client == SshClient::Openssh && spec.parameters.password.is_some() {
             let target = &spec.target;
             let message = format!("`client` of target `{target}`: OpenSSH takes no `password`");
             return Err(
                 values::wrong(message).with_hint("use `client = \"built-in\"`, or a key for `ssh`")
             );
         }
-        reach(spec, parameters)?;
-        values::check_file(spec, "identity", parameters.identity.as_deref())?;
-        values::check_file(spec, "known-hosts", parameters.known_hosts.as_deref())
+        reach(spec)?;
+        spec.check_file("identity", spec.parameters.identity.as_deref())?;
+        spec.check_file("known-hosts", spec.parameters.known_hosts.as_deref())
     }
 
-    fn secrets(&self, spec: &InstanceSpec, parameters: &SshParameters) -> Result<Vec<Lookup>> {
-        let SshReach { password, env, .. } = reach(spec, parameters)?;
+    fn secrets(&self, spec: &SpecOf<Self>) -> Result<Vec<Lookup>> {
+        let SshReach { password, env, .. } = reach(spec)?;
         Ok(values::lookups(
             password.into_iter().chain(env.into_values()),
         ))
     }
 
-    fn deploy(
-        &self,
-        spec: &InstanceSpec,
-        parameters: &SshParameters,
-        _: &dyn Fn(&str),
-    ) -> Result<Deployed> {
-        let reach = reach(spec, parameters)?;
+    fn deploy(&self, spec: &SpecOf<Self>, _: &dyn Fn(&str)) -> Result<Deployed> {
+        let reach = reach(spec)?;
         let config = ssh_config::resolve(&reach)?;
         Ok(Deployed {
             port: Some(config.port),
@@ -155,13 +146,14 @@ impl Platform for SshPlatform {
         })
     }
 
-    fn delete(&self, _: &InstanceSpec, _: &SshParameters, _: Option<&Deployed>) -> Result<()> {
+    fn delete(&self, _: &SpecOf<Self>, _: Option<&Deployed>) -> Result<()> {
         Ok(())
     }
 }
 
 /// The address of the instance's host.
-fn reach(spec: &InstanceSpec, parameters: &SshParameters) -> Result<SshReach> {
+fn reach(spec: &SshSpec) -> Result<SshReach> {
+    let parameters = &spec.parameters;
     let Some(written) = parameters.hosts.get(spec.index as usize) else {
         let (target, hosts) = (&spec.target, parameters.hosts.len());
         let message = format!(
@@ -172,14 +164,14 @@ fn reach(spec: &InstanceSpec, parameters: &SshParameters) -> Result<SshReach> {
             .with_hint("lower its `count`, or leave that out: each host is one instance"));
     };
     let host: SshHost = written.parse().map_err(values::wrong)?;
-    let from = |path: &PathBuf| values::path(&spec.directory, path);
+    let from = |path: &PathBuf| spec.path(path);
     Ok(SshReach {
         host: host.name,
         port: host.port.or(parameters.port).map(NonZeroU16::get),
         user: host.user.or_else(|| parameters.user.clone()),
         identity: parameters.identity.as_ref().map(from),
-        password: (parameters.password.as_ref()).map(|text| values::bound(spec, "password", text)),
-        env: values::bound_env(spec, &parameters.env),
+        password: (parameters.password.as_ref()).map(|text| spec.bound("password", text)),
+        env: spec.bound_env(&parameters.env),
         known_hosts: parameters.known_hosts.as_ref().map(from),
         trust_first: false,
         connect_timeout: parameters.connect_timeout.map(|limit| limit.0),

@@ -19,11 +19,11 @@ impl Platform for Far {
         "far"
     }
 
-    fn deploy(&self, _: &InstanceSpec, _: &FarParameters, _: &dyn Fn(&str)) -> Result<Deployed> {
+    fn deploy(&self, _: &SpecOf<Self>, _: &dyn Fn(&str)) -> Result<Deployed> {
         Ok(Deployed::new("far", Reach::ByPlatform))
     }
 
-    fn delete(&self, _: &InstanceSpec, _: &FarParameters, _: Option<&Deployed>) -> Result<()> {
+    fn delete(&self, _: &SpecOf<Self>, _: Option<&Deployed>) -> Result<()> {
         Ok(())
     }
 

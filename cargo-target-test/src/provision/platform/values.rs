@@ -1,16 +1,20 @@
 //! Types of parameters that several platforms use: names of variables, texts with secrets, paths. Must not know any
 //! platform.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize, de::Error as _};
 use serde_json::Value;
 
 use super::InstanceSpec;
-pub(super) use crate::playbook::{Env, EnvName, Limit, resolve_path as path};
+pub(super) use crate::playbook::{Env, EnvName, Limit};
 use crate::{
     digest,
     error::{Error, ErrorKind, Result},
+    playbook::resolve_path,
     secret::{Bound, Lookup, Text},
 };
 
@@ -27,21 +31,43 @@ pub(super) fn sizes(parameters: &impl Serialize) -> BTreeMap<String, String> {
     ["memory", "cores"].into_iter().filter_map(given).collect()
 }
 
-/// Checks that the path parameter `key` names a file.
-pub(super) fn check_file(spec: &InstanceSpec, key: &str, written: Option<&Path>) -> Result<()> {
-    let Some(written) = written else {
-        return Ok(());
-    };
-    let path = path(&spec.directory, written);
-    if path.is_file() {
-        return Ok(());
+impl<P> InstanceSpec<P> {
+    /// A path of the parameters: a relative one starts in the folder of the playbook.
+    pub(super) fn path(&self, written: &Path) -> PathBuf {
+        resolve_path(&self.directory, written)
     }
-    let (target, shown) = (&spec.target, path.display());
-    let problem = match path.exists() {
-        true => format!("`{shown}` is not a file"),
-        false => format!("file not found: `{shown}`"),
-    };
-    Err(wrong(format!("`{key}` of target `{target}`: {problem}")).with_key(key))
+
+    /// Checks that the path parameter `key` names a file.
+    pub(super) fn check_file(&self, key: &str, written: Option<&Path>) -> Result<()> {
+        let Some(written) = written else {
+            return Ok(());
+        };
+        let path = self.path(written);
+        if path.is_file() {
+            return Ok(());
+        }
+        let (target, shown) = (&self.target, path.display());
+        let problem = match path.exists() {
+            true => format!("`{shown}` is not a file"),
+            false => format!("file not found: `{shown}`"),
+        };
+        Err(wrong(format!("`{key}` of target `{target}`: {problem}")).with_key(key))
+    }
+
+    /// The string of parameter `key`, with the folder for looking up its secret.
+    pub(super) fn bound(&self, key: &str, text: &Text) -> Bound {
+        let of = format!("`{key}` of target `{}`", self.target);
+        text.bound(&of, &self.directory)
+    }
+
+    /// The variables of `env`, as [`Self::bound`].
+    pub(super) fn bound_env(&self, env: &Env) -> BTreeMap<String, Bound> {
+        let one = |(name, text): (&EnvName, &Text)| {
+            let key = format!("env.{}", name.0);
+            (name.0.clone(), self.bound(&key, text))
+        };
+        env.iter().map(one).collect()
+    }
 }
 
 /// An error of the playbook that is found on disk.
@@ -63,21 +89,6 @@ pub(super) fn check_word(what: &str, text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// The string of parameter `key`, with the folder for looking up its secret.
-pub(super) fn bound(spec: &InstanceSpec, key: &str, text: &Text) -> Bound {
-    let of = format!("`{key}` of target `{}`", spec.target);
-    text.bound(&of, &spec.directory)
-}
-
-/// The variables of `env`, as [`bound`].
-pub(super) fn bound_env(spec: &InstanceSpec, env: &Env) -> BTreeMap<String, Bound> {
-    let one = |(name, text): (&EnvName, &Text)| {
-        let key = format!("env.{}", name.0);
-        (name.0.clone(), bound(spec, &key, text))
-    };
-    env.iter().map(one).collect()
-}
-
 /// The secrets among these strings.
 pub(super) fn lookups(all: impl IntoIterator<Item = Bound>) -> Vec<Lookup> {
     let lookup = |bound: Bound| bound.lookup().cloned();
@@ -94,12 +105,12 @@ pub(super) fn user<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<S
 }
 
 /// Returns the digests of files that the playbook names, by parameter; without those that cannot be read.
-pub(super) fn digests<const N: usize>(
-    spec: &InstanceSpec,
+pub(super) fn digests<P, const N: usize>(
+    spec: &InstanceSpec<P>,
     files: [(&str, Option<&Path>); N],
 ) -> BTreeMap<String, String> {
     let digest = |(key, written): (&str, Option<&Path>)| {
-        let digest = digest::of_file(&path(&spec.directory, written?)).ok()?;
+        let digest = digest::of_file(&spec.path(written?)).ok()?;
         Some((key.to_owned(), digest))
     };
     files.into_iter().filter_map(digest).collect()
@@ -128,7 +139,7 @@ pub(super) mod tests {
     }
 
     /// A spec with a scratch folder below `directory`.
-    pub(in super::super) fn spec(directory: &Path, parameters: Value) -> InstanceSpec {
+    pub(in super::super) fn spec<P>(directory: &Path, parameters: P) -> InstanceSpec<P> {
         InstanceSpec {
             provenance: Default::default(),
             instance: "alpha-0".into(),

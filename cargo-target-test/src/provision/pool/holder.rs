@@ -4,12 +4,14 @@
 //! holder is alive.
 
 use std::{
-    fs,
     sync::OnceLock,
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
+
+use crate::process::{ProcessEntry, kernel};
 
 /// A process, identified by more than its number, which may be reused.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -73,28 +75,25 @@ impl ProcessIdentity {
             host: host.clone(),
             boot: boot.clone(),
             pid,
-            started: stat(pid).map_or(0, |(_, started)| started),
+            started: entry(pid).map_or(0, |process| process.started),
         }
     }
 
     /// True if no process of this host has this number.
     pub(super) fn is_gone(pid: u32) -> bool {
-        stat(pid).is_none_or(|(state, _)| state == 'Z')
+        entry(pid).is_none()
     }
 
     /// True if this was a process of this host and has ended. False if unknown.
     pub fn has_ended(&self) -> bool {
         let here = Self::current();
         let same_host = (&self.host, &self.boot) == (&here.host, &here.boot);
-        same_host
-            && stat(self.pid).is_none_or(|(state, started)| state == 'Z' || started != self.started)
+        same_host && entry(self.pid).is_none_or(|process| process.started != self.started)
     }
 
     /// True if the process runs on this host and is stopped (Ctrl-Z, SIGSTOP, a debugger).
     pub fn is_stopped(&self) -> bool {
-        stat(self.pid).is_some_and(|(state, started)| {
-            matches!(state, 'T' | 't') && *self == Self::of(self.pid) && started == self.started
-        })
+        entry(self.pid).is_some_and(|process| process.is_stopped) && *self == Self::of(self.pid)
     }
 }
 
@@ -169,26 +168,16 @@ pub fn time(seconds: u64) -> String {
     words.join(" ")
 }
 
+/// Returns the process with this number, if one lives.
+fn entry(pid: u32) -> Option<ProcessEntry> {
+    ProcessEntry::of(Pid::from_raw(pid.cast_signed())?)
+}
+
 /// Returns the seconds since 1970.
 pub(crate) fn now() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())
-}
-
-/// Returns a value of the kernel's settings; empty if it cannot be read.
-fn kernel(name: &str) -> String {
-    let text = fs::read_to_string(format!("/proc/sys/kernel/{name}"));
-    text.unwrap_or_default().trim().to_owned()
-}
-
-/// Returns a process's state letter and start time; `None` if there is no such process, or no `/proc`.
-fn stat(pid: u32) -> Option<(char, u64)> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The second field is the program's name in parentheses, which may contain spaces and parentheses.
-    let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace();
-    let state = fields.next()?.chars().next()?;
-    Some((state, fields.nth(18)?.parse().ok()?))
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     Locked,
-    claim::{Claim, LeaseWant, ResourceWant},
+    claim::{Claim, ResourceWant, Want},
     holder::{Holder, now},
     lease::{self, FreeLease, PoolLease, cause_of_death},
     run::{self, RunFile},
@@ -30,7 +30,7 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub struct LeaseRequest {
     /// The instances, by target.
-    pub wants: Vec<LeaseWant>,
+    pub wants: Vec<Want>,
     /// Counted resources without a connection.
     pub resources: Vec<ResourceWant>,
     /// The text that others read while the lease is held.
@@ -125,7 +125,7 @@ fn mark_dirty(locked: &mut Locked<'_>, records: &BTreeMap<String, Holder>) -> Re
 
 impl LeaseRequest {
     /// A request for instances of one target.
-    pub fn new(want: LeaseWant, holder: Holder) -> Self {
+    pub fn new(want: Want, holder: Holder) -> Self {
         Self {
             wants: vec![want],
             holder,
@@ -290,17 +290,17 @@ mod tests {
 
     #[test]
     fn features_that_this_pool_does_not_have_are_refused() {
-        let want = LeaseWant {
+        let want = Want {
             count: 1,
-            ..LeaseWant::default()
+            ..Want::default()
         };
         let request = LeaseRequest::new(want.clone(), Holder::default());
         assert!(request.claim("r").is_ok());
-        let shared = LeaseWant {
+        let shared = Want {
             shared: true,
             ..want.clone()
         };
-        let none = LeaseWant { count: 0, ..want };
+        let none = Want { count: 0, ..want };
         let refused = |wants, resources| {
             let request = LeaseRequest {
                 wants,

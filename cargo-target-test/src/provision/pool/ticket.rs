@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    claim::{Claim, LeaseWant, ResourceWant},
+    claim::{Claim, ResourceWant, Want},
     holder::ProcessIdentity,
     store::{HeldLock, LockKind, Taken, Transaction, never},
 };
@@ -72,9 +72,9 @@ struct TicketText {
     waiter: ProcessIdentity,
     run: String,
     #[serde(flatten)]
-    first: Option<LeaseWant>,
+    first: Option<Want>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    also: Vec<LeaseWant>,
+    also: Vec<Want>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     resources: Vec<ResourceWant>,
 }
@@ -166,11 +166,11 @@ mod tests {
 
     #[test]
     fn several_wants_and_resources_are_read_back() {
-        let want = |target: &str| LeaseWant {
+        let want = |target: &str| Want {
             target: target.to_owned(),
             count: 1,
             shared: true,
-            ..LeaseWant::default()
+            ..Want::default()
         };
         let resource = ResourceWant {
             name: "licence".to_owned(),

@@ -117,11 +117,9 @@ impl Wanted {
             target: self.target.clone(),
             index: self.index,
             label: label.to_owned(),
-            unique: String::new(),
             parameters: self.parameters.clone(),
             directory: self.directory.clone(),
-            scratch: PathBuf::new(),
-            provenance: Provenance::default(),
+            ..InstanceSpec::default()
         }
     }
 }
@@ -288,7 +286,7 @@ impl PoolRun {
     }
 
     /// The record as it would be planned, without its id.
-    pub(in crate::provision) fn draft(&self, wanted: &Wanted) -> Result<Record> {
+    pub(crate) fn draft(&self, wanted: &Wanted) -> Result<Record> {
         let mut spec = wanted.spec(&self.pool.state()?.label);
         // Called here and not under `pool.lock`: it may start a program.
         let exclusive = wanted.platform.exclusive(&spec)?;

@@ -16,20 +16,20 @@ use std::{
 
 use target_fixtures::env;
 
-use super::{Held, InstanceFailure, PoolRun, Report};
+use super::{PoolRun, Report};
 use crate::{
     connect::Reach,
     error::{Error, ErrorKind, Result},
     failpoint,
-    process::{LeftProcess, Remains},
+    process::Remains,
     provision::{
-        platform::{Ownership, Platforms},
+        platform::{Ownership, Platforms, end_remains},
         pool::{
             self, HeldLock, LastHolder, Locked, Pool, Record, RecordEvent, RecordState, cannot,
         },
         prepare,
     },
-    run_event::RunEventKind,
+    run_event::{InstanceNote, RunEventKind},
     secret::redacted,
     sync, ui,
 };
@@ -39,8 +39,6 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis
 /// A delete that took longer, or its own time limit, is not tried again at once: what it waited for will not have
 /// changed.
 const RETRIED: Duration = Duration::from_secs(5);
-/// The time limit for the end of commands on this host that cannot be killed.
-const LEFT: Duration = Duration::from_secs(20);
 /// The time limit for another process to stop its deploy or delete of an instance that is to be deleted.
 const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(25);
@@ -115,12 +113,12 @@ impl PoolRun {
     ///
     /// # Errors
     /// Fails if the pool cannot be used.
-    pub(in crate::provision) fn leave(&self) -> Result<Report> {
+    pub(crate) fn leave(&self) -> Result<Report> {
         self.end_claims(&|record| record.kept, |_| true)
     }
 
     /// Ends the claims on all instances but one, as [`PoolRun::leave`] does.
-    pub(in crate::provision) fn leave_others(&self, record: &str) -> Result<Report> {
+    pub(crate) fn leave_others(&self, record: &str) -> Result<Report> {
         self.end_claims(&|record| record.kept, |claimed| claimed != record)
     }
 
@@ -140,15 +138,14 @@ impl PoolRun {
             let (id, name) = (record.id.clone(), record.name().to_owned());
             let keep = record.up || keep(record);
             if let Some(by) = remover.in_use(&locked, record)? {
-                report.held.push(Held { instance: name, by });
+                report.held.push(InstanceNote::new(record.name(), by));
                 // Another user of the instance may not know that it is kept.
                 if keep && record.state == RecordState::Ready && !record.kept {
                     events.push((id, RecordEvent::Keep));
                 }
             } else if record.stays_dirty() {
-                let cause = record.state.cause().unwrap_or_default().to_owned();
-                let instance = name;
-                report.dirty.push(InstanceFailure { instance, cause });
+                let cause = record.state.cause().unwrap_or_default();
+                report.dirty.push(InstanceNote::new(&name, cause));
             } else if keep && record.state == RecordState::Ready {
                 report.kept.push(name);
                 kept.push(id.clone());
@@ -216,12 +213,12 @@ pub fn delete_all(
         return Ok(report);
     }
     let lost = pool.state()?.lost.clone();
-    report.failed.extend(lost.into_iter().map(|id| InstanceFailure {
-        cause: format!(
+    report.failed.extend(lost.iter().map(|id| {
+        let cause = format!(
             "its record is damaged; `cargo target-test gc` finds it on most platforms, else remove by hand what is \
              named `{id}`, then run `cargo target-test pool forget {id}`"
-        ),
-        instance: id,
+        );
+        InstanceNote::new(id, cause)
     }));
     Ok(report)
 }
@@ -243,10 +240,7 @@ fn clean_up<'a>(
         before.filter_map(|record| Some((platforms.get(&record.platform)?, Some(&record.spec))));
     for (platform, like) in all.chain(known) {
         if let Err(error) = platform.clean_up(&state.label, like) {
-            let failure = InstanceFailure {
-                instance: platform.name().to_owned(),
-                cause: with_hint(&error),
-            };
+            let failure = InstanceNote::new(platform.name(), with_hint(&error));
             report.failed.push(failure);
         }
     }
@@ -278,7 +272,7 @@ pub fn forget(pool: &Pool, id: &str) -> Result<Option<Record>> {
 ///
 /// # Errors
 /// Fails if a living process does, or if the pool cannot be used.
-pub(in crate::provision) fn unused(pool: &Pool, id: &str) -> Result<Option<Record>> {
+pub(crate) fn unused(pool: &Pool, id: &str) -> Result<Option<Record>> {
     let (locked, platforms) = (pool.lock()?, Platforms::none());
     let record = locked.state().records.get(id).cloned();
     if let Some(record) = &record {
@@ -291,11 +285,7 @@ pub(in crate::provision) fn unused(pool: &Pool, id: &str) -> Result<Option<Recor
 ///
 /// # Errors
 /// As [`unused`], or with the platform's error.
-pub(in crate::provision) fn delete_unused(
-    pool: &Pool,
-    platforms: &Platforms,
-    record: &Record,
-) -> Result<()> {
+pub(crate) fn delete_unused(pool: &Pool, platforms: &Platforms, record: &Record) -> Result<()> {
     let remover = remover(pool, platforms);
     let work = remover.take_unused(&pool.lock()?, record)?;
     remover.start_and_remove(record, work)
@@ -385,10 +375,7 @@ impl Remover<'_> {
                 held => held,
             };
             match held {
-                Some(by) if !force => report.held.push(Held {
-                    instance: record.name().to_owned(),
-                    by,
-                }),
+                Some(by) if !force => report.held.push(InstanceNote::new(record.name(), by)),
                 _ => match self.of_another_tool(record) {
                     Some(unknown) => report.unknown.push(unknown),
                     None => chosen.push(record.clone()),
@@ -418,10 +405,10 @@ impl Remover<'_> {
                         match outcome {
                             Ok(()) if self.stays(record) => report.released.push(instance),
                             Ok(()) => report.deleted.push(instance),
-                            Err(error) => report.failed.push(InstanceFailure {
-                                instance,
-                                cause: with_hint(&error),
-                            }),
+                            Err(error) => {
+                                let failure = InstanceNote::new(&instance, with_hint(&error));
+                                report.failed.push(failure);
+                            }
                         }
                     }
                 });
@@ -516,7 +503,7 @@ impl Remover<'_> {
     /// cannot be killed. A created machine is deleted with its processes.
     fn kill_left(&self, record: &Record) -> Result<()> {
         let reach = record.deployed.as_ref().map(|deployed| &deployed.reach);
-        if !matches!(reach, Some(Reach::Local { .. })) {
+        if !matches!(reach, Some(Reach::Local(_))) {
             return Ok(());
         }
         let log = record.spec.sessions();
@@ -528,23 +515,9 @@ impl Remover<'_> {
         if log.as_ref().is_some_and(|log| log.has(&preparation)) {
             marks.push(preparation);
         }
-        let name = record.name();
         for mark in marks {
             let remains = Remains::of((env::LEASE, &mark), log.as_ref());
-            let left = remains.kill(LEFT, &|left| {
-                let left = LeftProcess::list(left);
-                ui::live(&format!(
-                    "{name}: waiting for {left}, left by an interrupted command"
-                ));
-            });
-            if !left.is_empty() {
-                let (left, limit) = (LeftProcess::list(&left), LEFT.as_secs());
-                let message = format!(
-                    "an interrupted command of `{name}` still works after {limit} s: {left}"
-                );
-                return Err(Error::infra(message)
-                    .with_hint("wait for its end or end it, then delete again"));
-            }
+            end_remains(remains, "an interrupted command", record.name(), &ui::live)?;
         }
         Ok(())
     }
@@ -556,14 +529,11 @@ impl Remover<'_> {
     }
 
     /// The reason that only another tool can delete the record; `None` if this tool can.
-    fn of_another_tool(&self, record: &Record) -> Option<InstanceFailure> {
+    fn of_another_tool(&self, record: &Record) -> Option<InstanceNote> {
         let known = self
             .platforms
             .known(&record.platform, record.tool.as_deref());
-        Some(InstanceFailure {
-            instance: record.name().to_owned(),
-            cause: with_hint(&known.err()?),
-        })
+        Some(InstanceNote::new(record.name(), with_hint(&known.err()?)))
     }
 
     fn delete(&self, record: &Record) -> Result<()> {

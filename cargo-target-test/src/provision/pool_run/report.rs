@@ -18,56 +18,27 @@ pub struct Report {
     pub unkept: Vec<String>,
     /// Instances that dead runs left; they were deleted or released.
     pub left: Vec<String>,
-    /// Instances that may still exist, and stay in the pool until a delete succeeds.
-    pub failed: Vec<InstanceFailure>,
+    /// Instances that may still exist, and stay in the pool until a delete succeeds, with the cause and its hint if any.
+    pub failed: Vec<InstanceNote>,
     /// Dirty instances that stay dirty until the user or a later run repairs them, as their targets say.
-    pub dirty: Vec<InstanceFailure>,
+    pub dirty: Vec<InstanceNote>,
     /// Instances that stay, since this tool does not know their platforms.
-    pub unknown: Vec<InstanceFailure>,
-    /// Instances that stay, since a living process uses them.
-    pub held: Vec<Held>,
-}
-
-/// An instance that was not deleted.
-#[derive(Clone, Debug, PartialEq)]
-pub struct InstanceFailure {
-    /// The name.
-    pub instance: String,
-    /// The cause, with its hint if any.
-    pub cause: String,
-}
-
-/// An instance that a living process uses.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Held {
-    /// The name.
-    pub instance: String,
-    /// The process: `pid 4711 smoke[alpha], for 12 s`.
-    pub by: String,
+    pub unknown: Vec<InstanceNote>,
+    /// Instances that stay, since a living process uses them: `pid 4711 smoke[alpha], for 12 s`.
+    pub held: Vec<InstanceNote>,
 }
 
 impl From<Report> for CleanUp {
     fn from(report: Report) -> Self {
-        let failures = |all: Vec<InstanceFailure>| {
-            let note = |failure: InstanceFailure| InstanceNote {
-                instance: failure.instance,
-                note: failure.cause,
-            };
-            all.into_iter().map(note).collect()
-        };
-        let held = report.held.into_iter().map(|held| InstanceNote {
-            instance: held.instance,
-            note: held.by,
-        });
         Self {
             kept: report.kept,
             unused: report.unused,
             unkept: report.unkept,
             left: report.left,
-            held: held.collect(),
-            dirty: failures(report.dirty),
-            unknown: failures(report.unknown),
-            failed: failures(report.failed),
+            held: report.held,
+            dirty: report.dirty,
+            unknown: report.unknown,
+            failed: report.failed,
         }
     }
 }
@@ -106,9 +77,9 @@ mod tests {
     fn a_delete_that_is_tried_again_is_told_once() {
         let name = |name: &str| vec![name.to_owned()];
         let failed = |cause: &str| {
-            vec![InstanceFailure {
+            vec![InstanceNote {
                 instance: "a-0".to_owned(),
-                cause: cause.to_owned(),
+                note: cause.to_owned(),
             }]
         };
         let early = || Report {

@@ -101,7 +101,7 @@ impl DeployedInstance {
     /// Fails with this kind if the instance has no kernel of its own.
     pub(crate) fn check_own_kernel(&self, refused: ErrorKind) -> Result<()> {
         match self.reach {
-            Reach::Local { .. } | Reach::Container { .. } => {
+            Reach::Local(_) | Reach::Container(_) => {
                 let name = &self.name;
                 let message =
                     format!("`{name}` shares the kernel of this host and cannot be rebooted");

@@ -13,11 +13,11 @@ use super::{
     run::{SHORT, Shell},
 };
 use crate::{
-    connect::{shell, upload},
+    connect::shell,
     error::{Error, Result},
     playbook::{self, Env, EnvName, Recipe, Step},
     run_event::RunEventKind,
-    secret::{self, Text, redacted},
+    secret::{self, Text, redacted, redacted_chain},
     sync,
 };
 
@@ -40,7 +40,7 @@ impl Preparation<'_> {
                 instance: self.record.name().to_owned(),
                 step: redacted(&step.to_string()).into_owned(),
                 took: started.elapsed(),
-                error: (done.as_ref().err()).map(|error| redacted(&error.chain()).into_owned()),
+                error: done.as_ref().err().map(redacted_chain),
             });
             done.map_err(|error| {
                 let text = format!("step {number} of recipe `{name}` ({step}) failed");
@@ -95,11 +95,10 @@ impl Preparation<'_> {
                 exclude,
             } => {
                 let from = path(from);
+                let transfer = shell.transfer();
                 match from.is_dir() {
-                    true => put_folder(shell, (&from, exclude), to).await,
-                    false => {
-                        upload::put_file(&*shell.transport, &shell.mark, &from, to, *mode).await
-                    }
+                    true => transfer.put_folder(&from, exclude, to).await.map(drop),
+                    false => transfer.put_file(&from, to, *mode).await,
                 }
             }
             Step::Reboot => self.reboot(shell).await,
@@ -117,16 +116,11 @@ async fn script(
     timeout: Duration,
 ) -> Result<()> {
     let path = shell::temporary(&shell.mark);
-    upload::put_file(&*shell.transport, &shell.mark, file, &path, Some(0o700)).await?;
+    let transfer = shell.transfer();
+    transfer.put_file(file, &path, Some(0o700)).await?;
     let line = shell::invocation(&path, args);
     let ended = shell.run_as(as_root, &line, timeout).await;
     let removed = shell.run(&shell::remove(&path), SHORT).await;
     ended?.success()?;
     removed?.success().map(drop)
-}
-
-async fn put_folder(shell: &Shell, from: (&Path, &[String]), to: &str) -> Result<()> {
-    let moved = upload::Moved::default();
-    let put = upload::put_folder(&*shell.transport, &shell.mark, from, to, &moved);
-    put.await.map(drop)
 }

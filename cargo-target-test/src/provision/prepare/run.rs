@@ -2,16 +2,12 @@
 //!
 //! Must not know the purpose of a command.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use target_fixtures::wire::{Exit, ShellCommand, Sudo};
 
 use crate::{
-    connect::{self, CommandEvent, Transport, own_command, shell},
+    connect::{self, CommandEvent, Transport, own_command, shell, upload::Transfer},
     error::{Error, Result},
 };
 
@@ -83,11 +79,8 @@ impl Shell {
             ..own_command(line.to_owned(), Some(timeout))
         };
         let mut running = connect::start(&*self.transport, &command, &self.mark, None).await?;
-        let mut tail = VecDeque::new();
-        let words = |tail: &VecDeque<u8>| {
-            let bytes: Vec<u8> = tail.iter().copied().collect();
-            String::from_utf8_lossy(&bytes).trim_end().to_owned()
-        };
+        let mut tail = Vec::new();
+        let words = |tail: &[u8]| String::from_utf8_lossy(tail).trim_end().to_owned();
         while let Some(event) = running.events.recv().await {
             match event {
                 CommandEvent::Output(_, bytes) => {
@@ -106,6 +99,11 @@ impl Shell {
             }
         }
         Err(Error::other("the exit status of the command is unknown"))
+    }
+
+    /// Copies files and folders to the instance.
+    pub(super) fn transfer(&self) -> Transfer {
+        Transfer::new(Arc::clone(&self.transport), &self.mark)
     }
 
     /// Kills processes that an earlier preparation of this instance left running, and removes its files.

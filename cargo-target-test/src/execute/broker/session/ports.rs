@@ -53,10 +53,10 @@ pub(super) async fn forward(
     let folder = tempfile::Builder::new().prefix("tt-port-").tempdir()?;
     let started = match (at.reach(), to) {
         // A local instance shares this host's ports and sockets.
-        (Reach::Local { .. }, ForwardTo::Port(port) | ForwardTo::Back(port)) => {
+        (Reach::Local(_), ForwardTo::Port(port) | ForwardTo::Back(port)) => {
             Ok(Forward::None(*port))
         }
-        (Reach::Local { .. }, ForwardTo::Socket(path)) => listen()
+        (Reach::Local(_), ForwardTo::Socket(path)) => listen()
             .await
             .map(|listener| Forward::Socket(listener, path.into(), None)),
         (Reach::Ssh(_), ForwardTo::Back(port)) => from_ssh(ssh_config, at, *port).await,

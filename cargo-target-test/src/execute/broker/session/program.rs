@@ -14,11 +14,7 @@ use super::{
     },
     transfer,
 };
-use crate::{
-    connect::upload::{self, Moved},
-    error::Result,
-    provision::Machine,
-};
+use crate::{error::Result, provision::Machine};
 
 /// Puts a program on an instance, and answers with its path there.
 pub(super) async fn put(
@@ -28,13 +24,13 @@ pub(super) async fn put(
     at: &Machine,
     name: &str,
 ) -> io::Result<Result<Reply>> {
-    let moved = Moved::default();
+    let transfer = at.transfer();
     let put = async {
         let built = held.programs().for_machine(name, at).await?;
-        let (transport, program) = (at.transport(), (&*built.path, &*built.hash));
-        let path = upload::put_program(&*transport, &held.id, program, &moved).await?;
+        let path = transfer.put_program(&built.path, &built.hash).await?;
         Ok(Reply::Answer { value: json!(path) })
     };
     let told = || format!("{}: program `{name}`", at.name());
-    transfer::noting(requests, replies, (&moved, &told), held.unless_lost(put)).await
+    let moved = (&transfer.moved, &told as _);
+    transfer::noting(requests, replies, moved, held.unless_lost(put)).await
 }

@@ -16,10 +16,7 @@ use super::{
     input::{self, Fed, InputFeed},
 };
 use crate::{
-    connect::{
-        FileMode, download, files,
-        upload::{self, Moved},
-    },
+    connect::{FileMode, files, upload::Moved},
     error::Result,
     provision::Machine,
 };
@@ -103,20 +100,23 @@ pub(super) async fn copy(
     at: &Machine,
     (way, from, to): (Way, &str, &str),
 ) -> io::Result<Result<Reply>> {
-    let (transport, moved) = (at.transport(), Moved::default());
+    let transfer = at.transfer();
     let copy = async {
         match way {
-            Way::Up => upload::put(&*transport, &held.id, Path::new(from), to, &moved)
-                .await
-                .map(|sent| Reply::Answer { value: json!(sent) }),
-            Way::Down => download::get(&*transport, &held.id, from, Path::new(to), &moved)
+            Way::Up => {
+                let sent = transfer.put(Path::new(from), to).await?;
+                Ok(Reply::Answer { value: json!(sent) })
+            }
+            Way::Down => transfer
+                .get(from, Path::new(to))
                 .await
                 .map(|()| Reply::Done),
         }
     };
     let verb = if way == Way::Up { "put" } else { "get" };
     let told = || format!("{}: {verb} `{from}`", at.name());
-    noting(requests, replies, (&moved, &told), held.unless_lost(copy)).await
+    let moved = (&transfer.moved, &told as _);
+    noting(requests, replies, moved, held.unless_lost(copy)).await
 }
 
 /// Waits for a transfer, and sends the client notes of its progress.

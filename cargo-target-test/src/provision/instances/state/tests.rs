@@ -33,6 +33,10 @@ enum Happens {
 }
 use Happens::*;
 
+fn broken() -> Error {
+    Error::new(ErrorKind::Unfit, "broken")
+}
+
 /// Runs the events and returns what each decided, with the slots after it, one letter each.
 fn run(slots: usize, at_once: usize, events: &[Happens]) -> Vec<String> {
     let (mut state, mut now) = (InstancesState::new("a", slots, at_once), Instant::now());
@@ -61,7 +65,7 @@ fn step(state: &mut InstancesState, now: &mut Instant, event: Happens) -> String
             lease.clone_into(&mut ready.record.lease);
             state.ended(index, Ok(ready), *now);
         }
-        Fails(index) => state.ended(index, Err(unfit("broken".to_owned())), *now),
+        Fails(index) => state.ended(index, Err(broken()), *now),
         Lost(id) => state.lost(id, *now),
         Infra(index, times) => {
             let each = (0..times).flat_map(|_| state.judged(index, true));
@@ -89,7 +93,7 @@ fn step(state: &mut InstancesState, now: &mut Instant, event: Happens) -> String
             return match state.shortage(asked, &set(serving), *now) {
                 Shortage::Begin(index) => format!("begin {index}"),
                 Shortage::Coming => "coming".to_owned(),
-                Shortage::Never(failed) => format!("never: {}", failed.message),
+                Shortage::Never(failed) => format!("never: {}", failed),
             };
         }
         Surplus(leased) => {
@@ -219,10 +223,12 @@ fn only_one_slot_may_be_asked_for() {
         };
         state.shortage(asked, &serving, now)
     };
-    assert_eq!(ask(&mut state), Shortage::Coming);
-    let broken = unfit("broken".to_owned());
-    state.ended(1, Err(broken.clone()), now);
-    assert_eq!(ask(&mut state), Shortage::Never(broken));
+    assert!(matches!(ask(&mut state), Shortage::Coming));
+    state.ended(1, Err(broken()), now);
+    let Shortage::Never(failed) = ask(&mut state) else {
+        panic!();
+    };
+    assert_eq!(failed.to_string(), "broken");
 }
 
 #[test]
@@ -366,7 +372,7 @@ fn a_deploy_entry_tells_of_first_deploys() {
     let now = Instant::now();
     let fails = |state: &mut InstancesState| {
         state.begin(0, now);
-        state.ended(0, Err(unfit("broken".to_owned())), now);
+        state.ended(0, Err(broken()), now);
     };
     fails(&mut state);
     assert_eq!(state.failed_at_first("broken"), Some(0));
@@ -386,7 +392,7 @@ fn time_counts_from_the_first_ask_to_the_end() {
     state.begin(0, at(0));
     state.begin(1, at(1));
     state.ended(0, Ok(ready("r0", 0)), at(2));
-    state.ended(1, Err(unfit("broken".to_owned())), at(4));
+    state.ended(1, Err(broken()), at(4));
     state.lost("r0", at(5));
     state.begin(0, at(6));
     assert_eq!(

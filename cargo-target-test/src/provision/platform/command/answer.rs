@@ -4,10 +4,13 @@
 
 use std::{collections::BTreeMap, num::NonZeroU16, path::PathBuf};
 
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
 
-use super::super::{Deployed, Found, InstanceSpec, Provenance, values::check_word};
+use super::{
+    super::{Deployed, Found, Provenance, values::check_word},
+    CommandSpec,
+};
 use crate::{
     connect::{ProgramReach, Reach},
     error::Result as Answered,
@@ -39,50 +42,28 @@ impl ProgramReach {
     }
 }
 
-/// A request, written to a program's standard input.
-#[derive(Debug, Serialize)]
-pub(super) struct ProgramRequest<'a> {
-    /// `deploy`, `delete`, `restart`, `renew` or `list`, so that one program can implement several.
-    pub(super) action: &'static str,
-    pub(super) instance: &'a str,
-    pub(super) target: &'a str,
-    pub(super) index: u32,
-    pub(super) label: &'a str,
-    pub(super) unique: &'a str,
-    pub(super) params: &'a Map<String, Value>,
-    /// The `data` of `deploy`'s answer; `None` if it never answered.
-    pub(super) data: Option<&'a Value>,
-    #[serde(flatten)]
-    pub(super) provenance: &'a Provenance,
-}
-
-impl<'a> ProgramRequest<'a> {
-    pub(super) fn new(
-        action: &'static str,
-        spec: &'a InstanceSpec,
-        params: &'a Map<String, Value>,
-        data: Option<&'a Value>,
-    ) -> Self {
-        Self {
-            action,
-            instance: &spec.instance,
-            target: &spec.target,
-            index: spec.index,
-            label: &spec.label,
-            unique: &spec.unique,
-            params,
-            data,
-            provenance: &spec.provenance,
-        }
-    }
-
-    /// The JSON on one line.
-    pub(super) fn json(&self) -> Vec<u8> {
-        // Strings, integers and a map with string keys cannot fail.
-        let mut json = serde_json::to_vec(self).unwrap_or_default();
-        json.push(b'\n');
-        json
-    }
+/// A request, written to a program's standard input. `action` is `deploy`, `delete`, `restart`, `renew`, `list` or `exec`, so
+/// that one program can implement several. `data` is that of `deploy`'s answer; `None` if it never answered.
+pub(super) fn request(
+    action: &str,
+    spec: &CommandSpec,
+    params: &Map<String, Value>,
+    data: Option<&Value>,
+) -> Value {
+    json!({
+        "action": action,
+        "instance": spec.instance,
+        "target": spec.target,
+        "index": spec.index,
+        "label": spec.label,
+        "unique": spec.unique,
+        "params": params,
+        "data": data,
+        "owner": spec.provenance.owner,
+        "born": spec.provenance.born,
+        "expires": spec.provenance.expires,
+        "pool": spec.provenance.pool,
+    })
 }
 
 /// The answer of `deploy`.

@@ -9,38 +9,31 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::super::{
-    InstanceSpec,
-    values::{bound, path},
-};
+use super::CommandSpec;
 use crate::{
     error::Result,
     secret::{Bound, Reference, Text},
 };
 
 /// Returns the password as the pool records it.
-pub(super) fn password(spec: &InstanceSpec, answered: &Text) -> Result<Bound> {
+pub(super) fn password(spec: &CommandSpec, answered: &Text) -> Result<Bound> {
     let Text::Plain(value) = answered else {
-        return Ok(bound(spec, "password", answered));
+        return Ok(spec.bound("password", answered));
     };
     let file = write(spec, "password", value)?;
-    Ok(bound(
-        spec,
-        "password",
-        &Text::Secret(Reference::File(file)),
-    ))
+    Ok(spec.bound("password", &Text::Secret(Reference::File(file))))
 }
 
 /// Returns the file with the private key.
-pub(super) fn identity(spec: &InstanceSpec, answered: &str) -> Result<PathBuf> {
+pub(super) fn identity(spec: &CommandSpec, answered: &str) -> Result<PathBuf> {
     match answered.contains("PRIVATE KEY-----") {
         true => write(spec, "identity", &format!("{}\n", answered.trim_end())),
-        false => Ok(path(&spec.directory, Path::new(answered))),
+        false => Ok(spec.path(Path::new(answered))),
     }
 }
 
 /// Writes a file that only the user can read.
-fn write(spec: &InstanceSpec, name: &str, content: &str) -> Result<PathBuf> {
+fn write(spec: &CommandSpec, name: &str, content: &str) -> Result<PathBuf> {
     let file = spec.scratch.join(name);
     fs_err::create_dir_all(&spec.scratch)?;
     // An earlier deploy may have left one.

@@ -27,8 +27,12 @@ impl Program {
     ///
     /// # Errors
     /// The reason that it could not start, with the name of the parameter, `key`.
-    pub(super) fn command(&self, key: &str, spec: &InstanceSpec) -> Result<std::process::Command> {
-        let path = self.find(&spec.directory).map_err(|problem| {
+    pub(super) fn command<P>(
+        &self,
+        key: &str,
+        spec: &InstanceSpec<P>,
+    ) -> Result<std::process::Command> {
+        let path = self.find(spec).map_err(|problem| {
             let message = format!("`{key}` of target `{}`: {problem}", spec.target);
             values::wrong(message).with_hint_of(&problem).with_key(key)
         })?;
@@ -41,7 +45,7 @@ impl Program {
     ///
     /// # Errors
     /// As [`Program::command`].
-    pub(super) fn words(&self, key: &str, spec: &InstanceSpec) -> Result<Vec<String>> {
+    pub(super) fn words<P>(&self, key: &str, spec: &InstanceSpec<P>) -> Result<Vec<String>> {
         let command = self.command(key, spec)?;
         let words = std::iter::once(command.get_program()).chain(command.get_args());
         Ok(words
@@ -49,8 +53,8 @@ impl Program {
             .collect())
     }
 
-    fn find(&self, directory: &Path) -> Result<PathBuf> {
-        let written = &self.0[0];
+    fn find<P>(&self, spec: &InstanceSpec<P>) -> Result<PathBuf> {
+        let (written, directory) = (&self.0[0], &spec.directory);
         if !directory.is_dir() {
             let folder = directory.display();
             return Err(values::wrong(format!(
@@ -68,7 +72,7 @@ impl Program {
                 }
             });
         }
-        let path = values::path(directory, Path::new(written));
+        let path = spec.path(Path::new(written));
         check(&path).map_err(|error| match error.hint() {
             Some(_) => error,
             None => with_separate_words_hint(error, written),

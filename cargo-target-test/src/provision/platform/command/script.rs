@@ -4,19 +4,12 @@
 
 use std::{cell::RefCell, collections::VecDeque, time::Duration};
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::{
-    super::{
-        InstanceSpec,
-        values::{self, Env},
-    },
-    answer::ProgramRequest,
-    program::Program,
-};
+use super::{super::end_remains, CommandSpec, answer::request, program::Program};
 use crate::{
     error::{Error, ErrorKind, Result},
-    process::{self, Finished, LeftProcess, Remains, SessionLog},
+    process::{self, Finished, Remains, SessionLog},
     secret::{self, Text},
 };
 
@@ -24,8 +17,6 @@ use crate::{
 const LABEL: &str = "TARGET_TEST_LABEL";
 /// The variable that marks a program and its children: `deploy tt-1f3a9c-12`.
 const SCRIPT: &str = "TARGET_TEST_SCRIPT";
-/// The time limit for the end of an interrupted call's processes that cannot be killed.
-const PATIENCE: Duration = Duration::from_secs(20);
 /// The number of last lines of standard error in an error.
 const LINES: usize = 10;
 
@@ -34,15 +25,25 @@ pub(super) struct Script<'a> {
     /// `deploy`, `delete`, `restart`, `renew` or `list`.
     pub(super) action: &'static str,
     pub(super) program: &'a Program,
-    pub(super) spec: &'a InstanceSpec,
-    pub(super) timeout: Duration,
-    /// `params` of the request, with references to secrets.
-    pub(super) params: &'a Map<String, Value>,
-    /// More environment variables.
-    pub(super) env: &'a Env,
+    pub(super) spec: &'a CommandSpec,
 }
 
-impl Script<'_> {
+impl<'a> Script<'a> {
+    pub(super) fn new(action: &'static str, program: &'a Program, spec: &'a CommandSpec) -> Self {
+        Self {
+            action,
+            program,
+            spec,
+        }
+    }
+
+    /// Runs a program whose output does not matter to its end.
+    pub(super) fn call(&self, data: Option<&Value>) -> Result<()> {
+        let finished = self.run(data, &|_| {})?;
+        self.answered(&finished);
+        Ok(())
+    }
+
     /// Runs the program to its end; `progress` receives the lines of its standard error.
     ///
     /// # Errors
@@ -50,9 +51,9 @@ impl Script<'_> {
     /// exceeds the time limit.
     pub(super) fn run(&self, data: Option<&Value>, progress: &dyn Fn(&str)) -> Result<Finished> {
         let command = self.command()?;
-        let bind = |key: &str, text: &Text| values::bound(self.spec, key, text);
-        let params = secret::filled("params", self.params, &bind)?;
-        let input = ProgramRequest::new(self.action, self.spec, &params, data).json();
+        let bind = |key: &str, text: &Text| self.spec.bound(key, text);
+        let params = secret::filled("params", &self.spec.parameters.params, &bind)?;
+        let input = format!("{}\n", request(self.action, self.spec, &params, data));
         let last = RefCell::new(VecDeque::new());
         let on_line = |line: &str| {
             progress(line);
@@ -66,13 +67,13 @@ impl Script<'_> {
         if let Some(log) = self.log() {
             spawn = spawn.session_in(&log, &tag(self.action, self.spec))?;
         }
-        let finished = spawn.run(&input, self.timeout, &on_line);
+        let finished = spawn.run(input.as_bytes(), self.timeout(), &on_line);
         let last = last.take().make_contiguous().join("\n");
         match finished {
             Ok(finished) if finished.status.success() => Ok(finished),
             Ok(finished) => Err(self.failed(&process::ending(finished.status), &last)),
             Err(error) if error.kind() == ErrorKind::Timeout => {
-                let limit = humantime::format_duration(self.timeout);
+                let limit = humantime::format_duration(self.timeout());
                 let problem = format!("did not end within {limit} and was killed");
                 let late = self.failed(&problem, &last);
                 Err(match self.action {
@@ -91,6 +92,13 @@ impl Script<'_> {
     pub(super) fn answered(&self, finished: &Finished) {
         if let Some(log) = self.log() {
             log.end(finished.pid);
+        }
+    }
+
+    fn timeout(&self) -> Duration {
+        match self.action {
+            "delete" => self.spec.parameters.delete_timeout.0,
+            _ => self.spec.parameters.timeout.0,
         }
     }
 
@@ -121,7 +129,7 @@ impl Script<'_> {
         let infra = |error: Error| Error::infra(error.to_string()).with_hint_of(&error);
         let mut command = command.map_err(infra)?;
         process::remove_own_variables(&mut command);
-        let env = values::bound_env(self.spec, self.env);
+        let env = self.spec.bound_env(&self.spec.parameters.env);
         command.envs(secret::values(&env)?);
         command.env(LABEL, &self.spec.label);
         command.env(SCRIPT, tag(self.action, self.spec));
@@ -129,44 +137,25 @@ impl Script<'_> {
     }
 }
 
-/// Ends what an interrupted call has left, which could still create machines: kills it, and waits for what cannot be
-/// killed, such as `sudo`. `notice` receives a line about a wait.
-///
-/// # Errors
-/// Fails if a process still works after 20 s, and names it.
+/// Ends what an interrupted call has left, which could still create machines, as [`end_remains`].
 pub(super) fn end_interrupted(
     action: &str,
-    spec: &InstanceSpec,
+    spec: &CommandSpec,
     notice: &dyn Fn(&str),
 ) -> Result<()> {
     let tag = tag(action, spec);
-    let instance = &spec.instance;
-    let waits = |left: &[LeftProcess]| {
-        let left = LeftProcess::list(left);
-        notice(&format!(
-            "{instance}: waiting for {left}, left by the interrupted `{action}`"
-        ));
-    };
     let remains = Remains::of((SCRIPT, &tag), spec.sessions().as_ref());
-    match remains.kill(PATIENCE, &waits).as_slice() {
-        [] => Ok(()),
-        left => {
-            let (left, limit) = (LeftProcess::list(left), PATIENCE.as_secs());
-            let message = format!(
-                "the interrupted `{action}` of `{instance}` still works after {limit} s: {left}"
-            );
-            Err(Error::infra(message).with_hint("wait for its end or end it, then delete again"))
-        }
-    }
+    let what = format!("the interrupted `{action}`");
+    end_remains(remains, &what, &spec.instance, notice)
 }
 
 /// True if a call was interrupted, or has not ended.
-pub(super) fn is_interrupted(action: &str, spec: &InstanceSpec) -> bool {
+pub(super) fn is_interrupted(action: &str, spec: &CommandSpec) -> bool {
     let log = spec.sessions();
     log.is_some_and(|log| log.has(&tag(action, spec)))
 }
 
 /// The mark on a program and its children.
-fn tag(action: &str, spec: &InstanceSpec) -> String {
+fn tag(action: &str, spec: &CommandSpec) -> String {
     format!("{action} {}", spec.unique)
 }

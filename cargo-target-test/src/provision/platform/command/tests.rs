@@ -7,7 +7,8 @@ use tempfile::TempDir;
 
 use super::{
     super::{
-        erased::{DynPlatform, Erased},
+        InstanceSpec,
+        erased::{DynPlatform, Erased, recorded},
         values::tests::{parse, spec},
     },
     *,
@@ -39,7 +40,7 @@ fn parameters_with_defaults() {
     // The recorded form can be parsed again.
     let spec = spec(Path::new("/book"), parameters);
     let read = CommandParameters::deserialize(&spec.parameters).unwrap();
-    assert_eq!(serde_json::to_value(read).unwrap(), expected);
+    assert_eq!(recorded(&read).unwrap(), expected);
 }
 
 #[test]
@@ -175,7 +176,7 @@ fn a_password_and_a_key_are_kept_in_files() {
 #[test]
 fn machines_may_be_local() {
     let deployed = deploy("echo '{\"host\": \"h\", \"transport\": \"local\"}'", "").unwrap();
-    assert!(matches!(deployed.reach, Reach::Local { .. }));
+    assert!(matches!(deployed.reach, Reach::Local(_)));
 }
 
 #[test]

@@ -2,9 +2,9 @@
 //!
 //! Chooses the engine. Must not know parameters.
 
-use std::{net::IpAddr, path::Path, process::Command, time::Duration};
+use std::{ffi::OsStr, net::IpAddr, path::Path, process::Command, time::Duration};
 
-use super::{super::Provenance, InstanceSpec, PROVENANCE, STATES};
+use super::{super::Provenance, ContainerSpec, PROVENANCE, STATES};
 use crate::{
     connect::upload,
     error::{Error, Result},
@@ -59,13 +59,10 @@ impl Engine {
 
     fn probe(&self) -> Result<()> {
         // Docker's client answers even without an engine.
+        let server = self.command(["version", "--format", "{{.Server.Version}}"]);
         let said = self
-            .within(
-                PROBE,
-                ["version", "--format", "{{.Server.Version}}"],
-                |command| command,
-            )
-            .or_else(|_| self.within(PROBE, ["version"], |command| command))?;
+            .within(PROBE, server)
+            .or_else(|_| self.within(PROBE, self.command(["version"])))?;
         // Podman may be named `docker`. No docker has one of its versions.
         let is_podman = |version| version < ProgramVersion(10, 0, 0);
         let oldest = match ProgramVersion::find(&said).is_some_and(is_podman) {
@@ -81,39 +78,28 @@ impl Engine {
     /// # Errors
     /// The engine's own message.
     pub(super) fn run<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Result<String> {
-        self.within(LIMIT, arguments, |command| command)
+        self.within(LIMIT, self.command(arguments))
     }
 
-    /// As [`Engine::run`], with a time limit and a changed command.
-    pub(super) fn within<'a>(
-        &self,
-        limit: Duration,
-        arguments: impl IntoIterator<Item = &'a str>,
-        change: impl FnOnce(&mut Command) -> &mut Command,
-    ) -> Result<String> {
-        self.finish(self.spawn(arguments, change), limit)
+    /// As [`Engine::run`], with a time limit.
+    pub(super) fn within(&self, limit: Duration, command: Command) -> Result<String> {
+        self.finish(process::Spawn::new(command), limit)
     }
 
     /// As [`Engine::within`], for a deploy: the end of the run ends it, as it ends a deploy script. The run waits for
     /// restores and deletes.
-    pub(super) fn deploying<'a>(
-        &self,
-        limit: Duration,
-        arguments: impl IntoIterator<Item = &'a str>,
-        change: impl FnOnce(&mut Command) -> &mut Command,
-    ) -> Result<String> {
-        self.finish(self.spawn(arguments, change).script(), limit)
+    pub(super) fn deploying(&self, limit: Duration, command: Command) -> Result<String> {
+        self.finish(process::Spawn::new(command).script(), limit)
     }
 
-    fn spawn<'a>(
+    /// A command of the engine.
+    pub(super) fn command<S: AsRef<OsStr>>(
         &self,
-        arguments: impl IntoIterator<Item = &'a str>,
-        change: impl FnOnce(&mut Command) -> &mut Command,
-    ) -> process::Spawn {
+        arguments: impl IntoIterator<Item = S>,
+    ) -> Command {
         let mut command = process::command(&self.0);
         command.args(arguments);
-        change(&mut command);
-        process::Spawn::new(command)
+        command
     }
 
     fn finish(&self, spawn: process::Spawn, limit: Duration) -> Result<String> {
@@ -153,14 +139,15 @@ impl Engine {
     pub(super) fn address(&self, container: &str) -> Result<Option<IpAddr>> {
         let format =
             "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{.GlobalIPv6Address}} {{end}}";
-        let found = self.run([
+        let inspect = [
             "inspect",
             "--type",
             "container",
             "--format",
             format,
             container,
-        ])?;
+        ];
+        let found = self.run(inspect)?;
         Ok(found
             .split_whitespace()
             .find_map(|address| address.parse().ok()))
@@ -182,7 +169,7 @@ impl Engine {
         let image = format!("{IMPORTED}:{}-{label}", &hash[..16]);
         if !self.has_image(&image) {
             let archive = archive.to_string_lossy();
-            self.deploying(LIMIT, ["import", &archive, &image], |command| command)?;
+            self.deploying(LIMIT, self.command(["import", &archive, &image]))?;
         }
         Ok(image)
     }
@@ -200,7 +187,7 @@ impl Engine {
     ///
     /// # Errors
     /// Fails if the process has ended, with its exit status and its last output.
-    pub(super) fn main_process(&self, spec: &InstanceSpec) -> Result<i32> {
+    pub(super) fn main_process(&self, spec: &ContainerSpec) -> Result<i32> {
         let name = &spec.instance;
         let format = "{{.State.Running}} {{.State.Pid}} {{.State.ExitCode}} {{.State.OOMKilled}}";
         let unique = spec.unique.as_str();

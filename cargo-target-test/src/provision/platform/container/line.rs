@@ -1,7 +1,6 @@
 //! The command line that starts a container. Must not start processes.
 
-use super::{InstanceSpec, LABEL, PROVENANCE, UNIQUE, parameters::*};
-use crate::provision::platform::values::path;
+use super::{ContainerSpec, LABEL, PROVENANCE, UNIQUE, parameters::*};
 
 /// The default command: it ends on SIGTERM, and reaps orphans.
 const WAIT: [&str; 3] = [
@@ -11,11 +10,8 @@ const WAIT: [&str; 3] = [
 ];
 
 /// The arguments of `run`, without the values of environment variables: every user could read them.
-pub(super) fn arguments(
-    spec: &InstanceSpec,
-    parameters: &ContainerParameters,
-    image: &str,
-) -> Vec<String> {
+pub(super) fn arguments(spec: &ContainerSpec, image: &str) -> Vec<String> {
+    let parameters = &spec.parameters;
     let mut line = Arguments(vec!["run".to_owned(), "--detach".to_owned()]);
     line.pair("--name", &spec.unique);
     line.pair("--hostname", &spec.instance);
@@ -30,22 +26,20 @@ pub(super) fn arguments(
     }
     for mount in &parameters.mounts {
         let (host, inside) = mount.split_once(':').unwrap_or((mount, mount));
-        let host = path(&spec.directory, host.as_ref());
+        let host = spec.path(host.as_ref());
         line.pair("--volume", format!("{}:{inside}", host.display()));
     }
     if parameters.privileged {
         line.0.push("--privileged".to_owned());
     }
-    parameters
-        .cap_add
-        .iter()
-        .for_each(|one| line.pair("--cap-add", one));
-    parameters
-        .devices
-        .iter()
-        .for_each(|one| line.pair("--device", one));
     let names = parameters.env.keys().chain(&parameters.inherit_env);
-    names.for_each(|name| line.pair("--env", &name.0));
+    for (option, values) in [
+        ("--cap-add", &parameters.cap_add),
+        ("--device", &parameters.devices),
+        ("--env", &names.map(|name| name.0.clone()).collect()),
+    ] {
+        values.iter().for_each(|value| line.pair(option, value));
+    }
     limits(&mut line, parameters);
     line.0.extend(parameters.args.iter().cloned());
     line.0.push(image.to_owned());
@@ -93,7 +87,7 @@ mod tests {
         spec.provenance.owner = "ann@lab/x".to_owned();
         spec.unique = "tt-1f3a9c-12".to_owned();
         let parameters = serde_json::from_value(parameters).unwrap();
-        arguments(&spec, &parameters, "img")
+        arguments(&spec.with(parameters), "img")
             .join(" ")
             .replace(" --", "\n--")
     }

@@ -10,67 +10,49 @@ use super::super::{
 };
 
 /// Parameters of platform `container`: containers of docker or podman.
-#[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct ContainerParameters {
     /// The engine's program: `podman`, `docker` or a path; by default the first of the two that answers.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) engine: Option<String>,
     /// The image.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) image: Option<String>,
     /// A tar archive of a root file system, relative to the playbook, instead of an image: it is imported once.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) rootfs: Option<PathBuf>,
     /// When to fetch the image.
-    #[serde(default)]
     pub(super) pull: PullPolicy,
     /// The network: a name, `host` or `none`; by default the engine's own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) network: Option<String>,
     /// Files and folders of this host: `host:inside` or `host:inside:ro`; the host's path is relative to the playbook.
-    #[serde(default)]
     pub(super) mounts: Vec<String>,
     /// Runs the container with the engine's `--privileged`.
-    #[serde(default)]
     pub(super) privileged: bool,
     /// More Linux capabilities: `NET_ADMIN`.
-    #[serde(default)]
     pub(super) cap_add: Vec<String>,
     /// Devices of this host: `/dev/net/tun`.
-    #[serde(default)]
     pub(super) devices: Vec<String>,
     /// Environment variables.
-    #[serde(default)]
     pub(super) env: Env,
     /// Names of more environment variables, inherited from the tool. Unlike the values in `env` they are written to no
     /// file of the pool.
-    #[serde(default)]
     pub(super) inherit_env: Vec<EnvName>,
     /// The command that the container runs as long as it lives; by default a shell that waits.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) command: Vec<String>,
     /// The user that commands run as; by default the image's.
-    #[serde(default, deserialize_with = "values::user")]
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "values::user")]
     pub(super) user: Option<String>,
     /// The limit of memory.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) memory: Option<Size>,
     /// The limit of processors.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) cores: Option<f64>,
     /// More arguments for the engine's `run`.
-    #[serde(default)]
     pub(super) args: Vec<String>,
     /// The way of commands into the container.
-    #[serde(default)]
     pub(super) transport: ContainerTransport,
     /// The SSH port inside, for `transport = "ssh"`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) port: Option<NonZeroU16>,
     /// The private key file for `transport = "ssh"`, relative to the playbook.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) identity: Option<PathBuf>,
 }
 

@@ -55,12 +55,12 @@ fn an_instance_is_a_folder() {
     let spec = spec(directory.path(), json!({"env": {"A": "b"}}));
     let deployed = platform.deploy(&spec, &|_| {}).unwrap();
     assert_eq!(deployed, platform.deploy(&spec, &|_| {}).unwrap());
-    let Reach::Local {
+    let Reach::Local(LocalReach {
         directory: folder,
         env,
         inherit,
         user: None,
-    } = &deployed.reach
+    }) = &deployed.reach
     else {
         panic!("{deployed:?}");
     };

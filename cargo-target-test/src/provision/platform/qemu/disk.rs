@@ -8,11 +8,11 @@ use std::{
     time::Duration,
 };
 
-use super::{super::InstanceSpec, parameters::Disk};
+use super::{QemuSpec, parameters::Disk};
 use crate::{
     error::{Error, Result},
     process,
-    provision::platform::values::{path, wrong},
+    provision::platform::values::wrong,
 };
 
 /// The time limit for creating a layer.
@@ -22,8 +22,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 ///
 /// # Errors
 /// [`ErrorKind::Playbook`](crate::ErrorKind::Playbook) if it is missing, or QEMU cannot start from it.
-pub(super) fn format(spec: &InstanceSpec, key: &str, written: &Path) -> Result<&'static str> {
-    let image = path(&spec.directory, written);
+pub(super) fn format(spec: &QemuSpec, key: &str, written: &Path) -> Result<&'static str> {
+    let image = spec.path(written);
     let target = &spec.target;
     let shown = image.display();
     // Opening a FIFO would wait for its writer.
@@ -53,14 +53,14 @@ pub(super) fn format(spec: &InstanceSpec, key: &str, written: &Path) -> Result<&
 }
 
 /// Creates a layer in the instance's folder; returns its path.
-pub(super) fn make(spec: &InstanceSpec, number: usize, disk: &Disk) -> Result<PathBuf> {
+pub(super) fn make(spec: &QemuSpec, number: usize, disk: &Disk) -> Result<PathBuf> {
     let layer = spec.scratch.join(format!("disk{number}.qcow2"));
     let mut command = process::command("qemu-img");
     command.args(["create", "-q", "-f", "qcow2"]);
     if let Disk::Image(written) = disk {
         let key = if number == 0 { "image" } else { "disks" };
         command.args(["-F", format(spec, key, written)?, "-b"]);
-        command.arg(path(&spec.directory, written));
+        command.arg(spec.path(written));
     }
     command.arg(&layer);
     if let Disk::Empty(size) = disk {

@@ -5,17 +5,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{CONSOLE, parameters::QemuParameters, qmp, seed, serial};
+use super::{CONSOLE, QemuSpec, qmp, seed, serial};
 
 /// The choices for one machine.
 pub(super) struct QemuCommand<'a> {
-    pub(super) name: &'a str,
-    pub(super) parameters: &'a QemuParameters,
+    pub(super) spec: &'a QemuSpec,
     pub(super) accel: &'a str,
-    /// The playbook's folder.
-    pub(super) directory: &'a Path,
-    /// The machine's folder.
-    pub(super) folder: &'a Path,
     /// The machine's disks. Without a kernel, the machine boots from the first disk.
     pub(super) disks: &'a [PathBuf],
     /// The disk for snapshots, which the machine does not see; `None` for the first disk.
@@ -25,14 +20,11 @@ pub(super) struct QemuCommand<'a> {
 impl QemuCommand<'_> {
     /// The arguments.
     pub(super) fn arguments(&self) -> Vec<OsString> {
-        let Self {
-            parameters, accel, ..
-        } = self;
+        let Self { spec, accel, .. } = self;
+        let parameters = &spec.parameters;
         let mut line = Arguments(Vec::new());
-        line.pair(
-            "-name",
-            format!("{},process={}", escape(self.name), escape(self.name)),
-        );
+        let name = escape(&spec.instance);
+        line.pair("-name", format!("{name},process={name}"));
         // A guest that ends by itself leaves its process: one that has ended was killed.
         line.flags("-no-user-config -nodefaults -daemonize -no-shutdown");
         line.pair("-display", "none");
@@ -54,12 +46,12 @@ impl QemuCommand<'_> {
                 format!("file={},format=qcow2,if=none,id=state", text(state)),
             );
         }
-        let seed = text(&self.folder.join(seed::FOLDER));
+        let seed = text(&spec.scratch.join(seed::FOLDER));
         let seed =
             format!("file.driver=vvfat,file.dir={seed},file.label=CIDATA,format=raw,readonly=on");
         line.pair("-drive", drive(self.disks.len(), &seed));
         // The paths of sockets are relative, for their length: QEMU starts in the machine's folder.
-        let console = text(&self.folder.join(CONSOLE));
+        let console = text(&spec.scratch.join(CONSOLE));
         line.pair(
             "-chardev",
             format!(
@@ -76,7 +68,7 @@ impl QemuCommand<'_> {
     }
 
     fn network(&self, line: &mut Arguments) {
-        let port = self.parameters.port;
+        let port = self.spec.parameters.port;
         line.pair(
             "-netdev",
             format!("user,id=net,hostfwd=tcp:127.0.0.1:0-:{port}"),
@@ -85,12 +77,12 @@ impl QemuCommand<'_> {
     }
 
     fn boot(&self, line: &mut Arguments) {
-        let file = |written: &PathBuf| super::path(self.directory, written).into_os_string();
-        if let Some(kernel) = &self.parameters.kernel {
+        let file = |written: &PathBuf| self.spec.path(written).into_os_string();
+        if let Some(kernel) = &self.spec.parameters.kernel {
             line.pair("-kernel", file(kernel));
-            line.pair("-append", with_console(&self.parameters.append));
+            line.pair("-append", with_console(&self.spec.parameters.append));
         }
-        if let Some(initrd) = &self.parameters.initrd {
+        if let Some(initrd) = &self.spec.parameters.initrd {
             line.pair("-initrd", file(initrd));
         }
     }
@@ -141,16 +133,18 @@ fn with_console(append: &str) -> String {
 mod tests {
     use serde_json::json;
 
-    use super::*;
+    use super::{super::super::values::tests::spec, *};
 
     fn line(parameters: serde_json::Value, accel: &str, disks: &[PathBuf]) -> String {
         let parameters = serde_json::from_value(parameters).unwrap();
+        let spec = QemuSpec {
+            instance: "debian-0".to_owned(),
+            scratch: "/pool/a,b".into(),
+            ..spec(Path::new("/book"), parameters)
+        };
         let machine = QemuCommand {
-            name: "debian-0",
-            parameters: &parameters,
+            spec: &spec,
             accel,
-            directory: Path::new("/book"),
-            folder: Path::new("/pool/a,b"),
             disks,
             state: disks.is_empty().then_some(Path::new("/pool/state")),
         };

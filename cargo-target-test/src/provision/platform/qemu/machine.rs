@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::{
     super::{Provenance, read_end},
-    CONSOLE, Found, InstanceSpec,
+    CONSOLE, Found, QemuSpec,
     qmp::Monitor,
 };
 use crate::{
@@ -47,7 +47,7 @@ pub(super) struct QemuProcess {
 }
 
 /// Marks the process that becomes a machine.
-pub(super) fn mark(command: &mut std::process::Command, spec: &InstanceSpec) {
+pub(super) fn mark(command: &mut std::process::Command, spec: &QemuSpec) {
     let provenance = json!(spec.provenance).to_string();
     command.env(LABEL, &spec.label).env(MARK, &spec.unique);
     command.env(PROVENANCE, provenance);
@@ -57,7 +57,7 @@ pub(super) fn mark(command: &mut std::process::Command, spec: &InstanceSpec) {
 ///
 /// # Errors
 /// Fails if it still runs.
-pub(super) fn kill(spec: &InstanceSpec) -> Result<()> {
+pub(super) fn kill(spec: &QemuSpec) -> Result<()> {
     match process::kill_marked(MARK, &spec.unique).as_slice() {
         [] => Ok(()),
         left => {
@@ -94,13 +94,12 @@ impl QemuProcess {
     }
 
     fn lives(self) -> bool {
-        Pid::from_raw(self.pid).is_some_and(|pid| {
-            process::start_time(pid) == self.started && process::name_if_alive(pid).is_some()
-        })
+        let started = Pid::from_raw(self.pid).and_then(process::start_time);
+        started.is_some() && started == self.started
     }
 
     /// Checks that the process and its kernel run.
-    pub(super) fn check(self, spec: &InstanceSpec) -> Result<()> {
+    pub(super) fn check(self, spec: &QemuSpec) -> Result<()> {
         let name = &spec.instance;
         let message = |what: &str| format!("`{name}`: {what}{}", console_end(spec));
         let gone = |what: &str| Err(Error::infra(message(what)));
@@ -124,7 +123,7 @@ impl QemuProcess {
     }
 
     /// Requests the machine to power down, and waits for at most `limit`.
-    pub(super) fn power_down(self, spec: &InstanceSpec, limit: Duration) {
+    pub(super) fn power_down(self, spec: &QemuSpec, limit: Duration) {
         let asked = Monitor::connect(&spec.scratch)
             .and_then(|mut monitor| monitor.ask("system_powerdown", &json!({})));
         let started = Instant::now();
@@ -136,7 +135,7 @@ impl QemuProcess {
 }
 
 /// The monitor's word for the state of the machine, if it answers.
-fn status(spec: &InstanceSpec) -> Option<String> {
+fn status(spec: &QemuSpec) -> Option<String> {
     let mut monitor = Monitor::connect(&spec.scratch).ok()?;
     let answer = monitor.ask("query-status", &json!({})).ok()?;
     Some(answer["status"].as_str()?.to_owned())
@@ -146,14 +145,14 @@ fn status(spec: &InstanceSpec) -> Option<String> {
 const STATE_LIMIT: Duration = Duration::from_secs(120);
 
 /// Saves a snapshot of the machine, memory included, in its first disk.
-pub(super) fn remember(spec: &InstanceSpec, name: &str) -> Result<()> {
+pub(super) fn remember(spec: &QemuSpec, name: &str) -> Result<()> {
     tell(spec, &format!("savevm {name}")).map_err(|error| {
         Error::infra(format!("cannot save a snapshot of `{}`", spec.instance)).with_source(error)
     })
 }
 
 /// Loads a snapshot; earlier console output is ignored from then on.
-pub(super) fn go_back(spec: &InstanceSpec, name: &str) -> Result<()> {
+pub(super) fn go_back(spec: &QemuSpec, name: &str) -> Result<()> {
     forget_console(spec)?;
     tell(spec, &format!("loadvm {name}")).map_err(|error| {
         let message = format!("cannot put `{}` back to state `{name}`", spec.instance);
@@ -162,7 +161,7 @@ pub(super) fn go_back(spec: &InstanceSpec, name: &str) -> Result<()> {
 }
 
 /// Runs a command of the human monitor that prints nothing unless it fails.
-fn tell(spec: &InstanceSpec, command: &str) -> Result<()> {
+fn tell(spec: &QemuSpec, command: &str) -> Result<()> {
     let mut monitor = Monitor::connect(&spec.scratch)?.patient(STATE_LIMIT)?;
     let said = monitor.tell(command)?;
     match said.trim() {
@@ -176,7 +175,7 @@ fn tell(spec: &InstanceSpec, command: &str) -> Result<()> {
 }
 
 /// Takes the network link down or up.
-pub(super) fn link(spec: &InstanceSpec, nic: u32, up: bool) -> Result<()> {
+pub(super) fn link(spec: &QemuSpec, nic: u32, up: bool) -> Result<()> {
     if nic != 0 {
         let message = format!("`{}` has one network link, number 0", spec.instance);
         return Err(Error::usage(message));
@@ -186,13 +185,13 @@ pub(super) fn link(spec: &InstanceSpec, nic: u32, up: bool) -> Result<()> {
     monitor.ask("set_link", &link).map(drop)
 }
 
-fn forget_console(spec: &InstanceSpec) -> Result<()> {
+fn forget_console(spec: &QemuSpec) -> Result<()> {
     let length = fs::metadata(spec.scratch.join(CONSOLE)).map_or(0, |data| data.len());
     Ok(fs_err::write(spec.scratch.join(FROM), length.to_string())?)
 }
 
 /// Resets the machine; earlier console output is ignored from then on.
-pub(super) fn reset(spec: &InstanceSpec) -> Result<()> {
+pub(super) fn reset(spec: &QemuSpec) -> Result<()> {
     let mut monitor = Monitor::connect(&spec.scratch)?;
     forget_console(spec)?;
     monitor.ask("system_reset", &json!({}))?;
@@ -202,13 +201,13 @@ pub(super) fn reset(spec: &InstanceSpec) -> Result<()> {
 }
 
 /// The end of the console's output since the last reset.
-fn console(spec: &InstanceSpec) -> String {
+fn console(spec: &QemuSpec) -> String {
     let from = bounded::read_to_string(&spec.scratch.join(FROM));
     let from = from.ok().and_then(|text| text.parse().ok()).unwrap_or(0);
     read_end(&spec.scratch.join(CONSOLE), from, END).unwrap_or_default()
 }
 
-fn console_end(spec: &InstanceSpec) -> String {
+fn console_end(spec: &QemuSpec) -> String {
     let text = console(spec);
     let lines: Vec<_> = text
         .lines()

@@ -10,11 +10,10 @@ use std::{
     time::Duration,
 };
 
-use super::{super::InstanceSpec, parameters::QemuParameters};
+use super::QemuSpec;
 use crate::{
     error::{Error, Result},
     process,
-    provision::platform::values::path,
 };
 
 /// The seed's folder in the instance's.
@@ -23,9 +22,9 @@ pub(super) const FOLDER: &str = "seed";
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// Returns the private key for the login: the playbook's, or a new one of the instance.
-pub(super) fn identity(spec: &InstanceSpec, parameters: &QemuParameters) -> Result<PathBuf> {
-    if let Some(written) = &parameters.identity {
-        return Ok(path(&spec.directory, written));
+pub(super) fn identity(spec: &QemuSpec) -> Result<PathBuf> {
+    if let Some(written) = &spec.parameters.identity {
+        return Ok(spec.path(written));
     }
     let file = spec.scratch.join("key");
     if !file.exists() {
@@ -38,13 +37,16 @@ pub(super) fn identity(spec: &InstanceSpec, parameters: &QemuParameters) -> Resu
 }
 
 /// Writes the seed into the instance's folder.
-pub(super) fn write(spec: &InstanceSpec, user: &str, identity: &Path) -> Result<()> {
+pub(super) fn write(spec: &QemuSpec, identity: &Path) -> Result<()> {
     let mut command = process::command("ssh-keygen");
     command.arg("-y").arg("-P").arg("").arg("-f").arg(identity);
     let key = keygen(command)?;
     let folder = spec.scratch.join(FOLDER);
     fs_err::create_dir_all(&folder)?;
-    fs_err::write(folder.join("user-data"), user_data(user, key.trim()))?;
+    fs_err::write(
+        folder.join("user-data"),
+        user_data(&spec.parameters.user, key.trim()),
+    )?;
     let (unique, name) = (&spec.unique, &spec.instance);
     let meta = format!("instance-id: {unique}\nlocal-hostname: {name}\n");
     fs_err::write(folder.join("meta-data"), meta)?;

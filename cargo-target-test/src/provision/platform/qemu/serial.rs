@@ -6,14 +6,14 @@ use std::{
     time::Instant,
 };
 
-use super::{InstanceSpec, START, qmp};
+use super::{QemuSpec, START, qmp};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The socket's name in a machine's folder.
 pub(super) const SOCKET: &str = "serial";
 
 /// Writes to the machine's console, and waits until the machine has read it: QEMU then closes the connection.
-pub(super) fn type_text(spec: &InstanceSpec, text: &str) -> Result<()> {
+pub(super) fn type_text(spec: &QemuSpec, text: &str) -> Result<()> {
     let name = &spec.instance;
     let lost = |error: std::io::Error| match error.kind() {
         WouldBlock | TimedOut => Error::new(

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::{
     super::{
+        InstanceSpec,
         erased::{DynPlatform, Erased},
         values::tests::{parse, spec},
     },

@@ -10,7 +10,7 @@ use super::Missing;
 use crate::{
     plan,
     provision::pool::{
-        claim::LeaseWant,
+        claim::Want,
         holder::Holder,
         state::{Record, RecordState},
         view::{LeaseState, View, Waiter},
@@ -22,7 +22,7 @@ pub(super) type Choices<'a> = Vec<Rc<[&'a Record]>>;
 
 /// The records that suit each want of a claim, by index.
 pub(super) fn options<'a>(view: &'a View, waiter: &Waiter) -> Choices<'a> {
-    let fitting = |want: &LeaseWant| {
+    let fitting = |want: &Want| {
         let records = waiter
             .uses
             .iter()
@@ -34,11 +34,11 @@ pub(super) fn options<'a>(view: &'a View, waiter: &Waiter) -> Choices<'a> {
     waiter.claim.wants.iter().map(fitting).collect()
 }
 
-fn fits(want: &LeaseWant, record: &Record) -> bool {
+fn fits(want: &Want, record: &Record) -> bool {
     let is_named = |name: &String| name == record.name();
     record.state == RecordState::Ready
         && record.spec.target == want.target
-        && record.hash == want.hash
+        && want.hash.as_ref().is_none_or(|hash| *hash == record.hash)
         && want.instance.as_ref().is_none_or(is_named)
         && plan::met(&want.needs, record.name(), &record.facts).is_ok()
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use self::world::{FREE, UNUSED, World, claim, decide_lazily, held, holder, want};
 use super::*;
 use crate::provision::pool::{
-    claim::{Claim, LeaseWant, ResourceWant},
+    claim::{Claim, ResourceWant, Want},
     state::RecordState,
 };
 
@@ -20,7 +20,7 @@ fn alpha(count: usize) -> Claim {
 /// One instance of `alpha`, of this name.
 fn only(instance: &str) -> Claim {
     let instance = Some(instance.to_owned());
-    claim([LeaseWant {
+    claim([Want {
         instance,
         ..want("alpha", 1)
     }])
@@ -52,7 +52,7 @@ fn a_claim_that_fits_both_leaves_the_only_one_that_fits_another() {
 #[test]
 fn a_chain_of_moves_serves_everyone() {
     let needs = |cores: &str| {
-        claim([LeaseWant {
+        claim([Want {
             needs: [("cores".to_owned(), cores.to_owned())].into(),
             ..want("alpha", 1)
         }])
@@ -113,8 +113,8 @@ fn a_claim_for_many_is_not_starved() {
 #[test]
 fn claims_that_cannot_be_served_block_nobody() {
     let other = Claim {
-        wants: vec![LeaseWant {
-            hash: "other".to_owned(),
+        wants: vec![Want {
+            hash: Some("other".to_owned()),
             ..want("alpha", 1)
         }],
         ..Claim::default()
@@ -171,7 +171,7 @@ fn records_of_dead_holders_are_marked_first() {
 #[test]
 fn fresh_claims_prefer_unused_instances() {
     let fresh = |count| {
-        claim([LeaseWant {
+        claim([Want {
             fresh: true,
             ..want("alpha", count)
         }])
@@ -188,7 +188,7 @@ fn fresh_claims_prefer_unused_instances() {
 #[test]
 fn shared_claims_use_one_instance_together() {
     let shared = || {
-        claim([LeaseWant {
+        claim([Want {
             shared: true,
             ..want("alpha", 1)
         }])
@@ -222,7 +222,7 @@ fn shared_claims_use_one_instance_together() {
         let world = World::of(states).waits(claims.to_vec());
         assert_eq!(&world.answers(), answers, "{states:?} {claims:?}");
     }
-    let two = claim([LeaseWant {
+    let two = claim([Want {
         shared: true,
         ..want("alpha", 2)
     }]);

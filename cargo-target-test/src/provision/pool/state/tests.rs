@@ -48,12 +48,7 @@ fn deployed() -> Deployed {
         port: None,
         user: None,
         data: Value::Null,
-        reach: Reach::Local {
-            directory: PathBuf::new(),
-            env: BTreeMap::new(),
-            inherit: None,
-            user: None,
-        },
+        reach: Reach::local(""),
     }
 }
 

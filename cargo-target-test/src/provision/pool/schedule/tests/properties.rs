@@ -8,7 +8,7 @@ use super::{
     world::{FREE, UNUSED, World, claim, decide_lazily, held, want},
     *,
 };
-use crate::provision::pool::{claim::LeaseWant, state::Record};
+use crate::provision::pool::{claim::Want, state::Record};
 
 prop_compose! {
     fn worlds()(
@@ -31,7 +31,7 @@ prop_compose! {
                 4 => Default::default(),
                 _ => [("cores".to_owned(), cores.join(" | "))].into(),
             };
-            let mut wants = vec![LeaseWant { needs, ..want("alpha", count.max(1)) }];
+            let mut wants = vec![Want { needs, ..want("alpha", count.max(1)) }];
             if also {
                 wants.push(want("beta", 1));
             }

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::*;
 use crate::provision::pool::{
-    claim::{Claim, LeaseWant},
+    claim::{Claim, Want},
     state::{PoolState, Record, RecordState, tests::record},
     view::ResourceState,
 };
@@ -112,16 +112,16 @@ impl World {
     }
 }
 
-pub(super) fn want(target: &str, count: usize) -> LeaseWant {
-    LeaseWant {
+pub(super) fn want(target: &str, count: usize) -> Want {
+    Want {
         target: target.to_owned(),
-        hash: "h".to_owned(),
+        hash: Some("h".to_owned()),
         count,
-        ..LeaseWant::default()
+        ..Want::default()
     }
 }
 
-pub(super) fn claim(wants: impl IntoIterator<Item = LeaseWant>) -> Claim {
+pub(super) fn claim(wants: impl IntoIterator<Item = Want>) -> Claim {
     Claim {
         wants: wants.into_iter().collect(),
         ..Claim::default()
