@@ -101,7 +101,7 @@ fn rendered(
     links: &Links,
     earlier: Option<&mut (dyn EarlierRuns + 'static)>,
 ) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
-    let page = data::Page::of(results, earlier);
+    let page = data::Page::of(results, links, earlier);
     let (mut blocks, mut block) = (Vec::new(), String::from("["));
     let mut first_cases = vec![0];
     for (index, case) in results.cases.iter().enumerate() {

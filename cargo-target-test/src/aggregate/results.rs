@@ -26,6 +26,9 @@ use crate::{
 };
 use budget::Budgets;
 
+/// The length of the console of an instance that no attempt held, in bytes.
+const CONSOLE: usize = 8 << 10;
+
 /// The results of a run so far. Their memory is bounded in the length of outputs: see [`KeptOutput`].
 #[derive(Debug, Default)]
 pub struct Results {
@@ -151,8 +154,10 @@ pub struct CaseAttempt {
     pub commands: Vec<RanCommand>,
     /// The number of further commands, which are only in the feed.
     pub more_commands: usize,
-    /// The console texts of lost instances, by instance.
-    pub consoles: Vec<(String, String)>,
+    /// The file with both streams, in the order in which the test wrote.
+    pub log: Option<PathBuf>,
+    /// The consoles of instances, after an attempt that failed, crashed or ended as infra.
+    pub consoles: Vec<KeptConsole>,
     /// The results that the test reported.
     pub sub_results: Vec<SubResult>,
     /// The measurements that the test reported.
@@ -172,6 +177,17 @@ pub struct KeptOutput {
     pub length: u64,
     /// The end of the output.
     pub tail: String,
+}
+
+/// The end of an instance's console.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptConsole {
+    /// The instance.
+    pub instance: String,
+    /// The copy of the whole console, or of its end.
+    pub path: Option<PathBuf>,
+    /// The end of the text.
+    pub text: String,
 }
 
 /// A command that ran on an instance.
@@ -206,6 +222,8 @@ pub struct UsedInstance {
     pub spans: Vec<InstanceSpan>,
     /// Errors, reasons for being dirty, and the steps of recipes, with their times.
     pub notes: Vec<(Duration, String)>,
+    /// The console after a failed deploy or preparation.
+    pub console: Option<KeptConsole>,
     /// The start of a deploy or preparation that has not ended.
     open: Vec<(SpanKind, Duration)>,
     /// The attempt that holds a lease, and the start of the lease.
@@ -488,12 +506,23 @@ impl Results {
                 let count = commands.len();
                 self.weigh_after(index, count);
             }
-            RunEventKind::Console { instance, text, .. } => {
-                let Some((index, _)) = self.instance(instance).holder else {
-                    return;
+            RunEventKind::Console {
+                instance,
+                text,
+                file,
+            } => {
+                let used = self.instance(instance);
+                let mut console = KeptConsole {
+                    instance: instance.clone(),
+                    path: file.clone(),
+                    text: budget::end(text, budget::MOST).to_owned(),
                 };
-                let console = (instance.clone(), budget::end(text, budget::MOST).to_owned());
-                self.at(index).consoles.push(console);
+                if let Some((index, _)) = used.holder {
+                    self.at(index).add_console(console);
+                } else {
+                    budget::keep_end(&mut console.text, CONSOLE);
+                    used.console = Some(console);
+                }
             }
             RunEventKind::LeaseEnded {
                 lease, instances, ..
@@ -524,6 +553,14 @@ impl Results {
         attempt.timed_out = result.timed_out;
         attempt.findings.clone_from(&result.findings);
         attempt.artifacts_folder.clone_from(&result.artifacts);
+        attempt.log.clone_from(&result.log);
+        for console in &result.consoles {
+            attempt.add_console(KeptConsole {
+                instance: console.instance.clone(),
+                path: Some(console.output.path.clone()),
+                text: budget::end(&console.output.tail, budget::MOST).to_owned(),
+            });
+        }
         if !result.instances.is_empty() {
             attempt.instances.clone_from(&result.instances);
         }
@@ -659,6 +696,15 @@ impl TestedCase {
 }
 
 impl CaseAttempt {
+    /// Adds a console; a later one of the same instance replaces it.
+    fn add_console(&mut self, console: KeptConsole) {
+        let mut known = self.consoles.iter_mut();
+        match known.find(|known| known.instance == console.instance) {
+            Some(known) => *known = console,
+            None => self.consoles.push(console),
+        }
+    }
+
     /// The outcome of this attempt.
     pub fn outcome(&self) -> CaseOutcome {
         match &self.verdict {

@@ -8,7 +8,8 @@ use target_fixtures::wire::{Exit, VerdictKind};
 
 use super::{
     super::results::{
-        CaseAttempt, CaseOutcome, KeptOutput, Results, SpanKind, TestedCase, UsedInstance,
+        CaseAttempt, CaseOutcome, KeptConsole, KeptOutput, Results, SpanKind, TestedCase,
+        UsedInstance,
     },
     changes::{Changes, EarlierRuns},
     links::Links,
@@ -133,6 +134,8 @@ struct Lane<'r> {
     reach: Option<&'r str>,
     facts: &'r std::collections::BTreeMap<String, String>,
     notes: Vec<(u64, &'r str)>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    console: Option<ConsoleText<'r>>,
     spans: Vec<LaneSpan>,
 }
 
@@ -188,8 +191,11 @@ struct AttemptDetail<'r> {
     commands: Vec<(&'r str, u64, u64, String, &'r str)>,
     #[serde(skip_serializing_if = "is_zero")]
     more_commands: usize,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    consoles: &'r [(String, String)],
+    /// The link to the file with both streams.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    consoles: Vec<ConsoleText<'r>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     subtests: Vec<SubtestDetail<'r>>,
     /// Name, value, unit.
@@ -211,6 +217,24 @@ struct OutputText<'r> {
 }
 
 #[derive(Serialize)]
+struct ConsoleText<'r> {
+    instance: &'r str,
+    text: &'r str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    link: Option<String>,
+}
+
+impl<'r> ConsoleText<'r> {
+    fn of(console: &'r KeptConsole, links: &Links) -> Self {
+        Self {
+            instance: &console.instance,
+            text: &console.text,
+            link: console.path.as_deref().map(|path| links.to(path)),
+        }
+    }
+}
+
+#[derive(Serialize)]
 struct SubtestDetail<'r> {
     path: &'r [String],
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -224,6 +248,7 @@ struct SubtestDetail<'r> {
 impl<'r> Page<'r> {
     pub(super) fn of(
         results: &'r Results,
+        links: &Links,
         earlier: Option<&mut (dyn EarlierRuns + 'static)>,
     ) -> Self {
         let mut rows = Rows::default();
@@ -257,7 +282,11 @@ impl<'r> Page<'r> {
             tests: rows.tests,
             cases,
             subtests: subtests.rows,
-            instances: results.instances.iter().map(Lane::of).collect(),
+            instances: results
+                .instances
+                .iter()
+                .map(|instance| Lane::of(instance, links))
+                .collect(),
             waits: waits(results),
             warnings: &results.warnings,
             notes: notes(results),
@@ -398,7 +427,7 @@ impl<'r> Subtests<'r> {
 }
 
 impl<'r> Lane<'r> {
-    fn of(instance: &'r UsedInstance) -> Self {
+    fn of(instance: &'r UsedInstance, links: &Links) -> Self {
         let spans = instance.spans.iter().map(|span| {
             let case = span.attempt.map(|index| index.case);
             LaneSpan(span.kind, micros(span.start), micros(span.end), case)
@@ -410,6 +439,10 @@ impl<'r> Lane<'r> {
             target: instance.target.as_ref(),
             reach: instance.reach.as_deref(),
             facts: &instance.facts,
+            console: instance
+                .console
+                .as_ref()
+                .map(|console| ConsoleText::of(console, links)),
             notes: notes
                 .map(|(at, text)| (micros(*at), text.as_str()))
                 .collect(),
@@ -480,7 +513,12 @@ impl<'r> AttemptDetail<'r> {
             stderr: output(&attempt.stderr),
             commands: commands.collect(),
             more_commands: attempt.more_commands,
-            consoles: &attempt.consoles,
+            log: attempt.log.as_deref().map(|path| links.to(path)),
+            consoles: attempt
+                .consoles
+                .iter()
+                .map(|console| ConsoleText::of(console, links))
+                .collect(),
             subtests: subtests.collect(),
             measurements: measurements
                 .map(|one| (&*one.name, one.value, one.unit.as_deref()))

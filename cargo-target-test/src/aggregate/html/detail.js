@@ -68,6 +68,7 @@ const detail = {
       ["Time", phaseText(attempt)],
       ["Started", attempt.at !== undefined && `${time(attempt.at)} after the start of the run`],
       ["Exit status", attempt.exit],
+      ["Output", attempt.log && make("a", { href: attempt.log }, "both streams, in order")],
       ["Time limit", attempt.timedOut && `ended after ${time(attempt.timedOut)}`],
     ].filter(([, value]) => value);
     return make(
@@ -82,7 +83,7 @@ const detail = {
       this.output("Standard error", attempt.stderr),
       this.output("Standard output", attempt.stdout),
       this.commands(attempt),
-      (attempt.consoles ?? []).map(([instance, text]) => [make("h3", {}, `Console of ${visible(instance)}`), terminal(text)]),
+      (attempt.consoles ?? []).map((console) => this.console(console)),
       this.measurements(attempt.measurements ?? []),
       this.artifacts(attempt),
     );
@@ -110,6 +111,10 @@ const detail = {
       make("h3", {}, title, whole && [" ", make("span", { class: "soft" }, cut ? `the last ${bytes(shown)} of `: "", whole)]),
       output.text && terminal(output.text),
     ];
+  },
+
+  console({ instance, text, link }) {
+    return [make("h3", {}, `Console of ${visible(instance)} `, link && make("a", { href: link }, "file")), terminal(text)];
   },
 
   commands({ commands = [], moreCommands }) {

@@ -122,6 +122,7 @@ const lists = {
     const instance = (lane) => make("details", {},
       make("summary", {}, make("span", { class: "name" }, visible(lane.name)), make("span", { class: "soft" }, lane.reused ? " kept from an earlier run" : "")),
       factList(Object.entries({ target: lane.target?.label, platform: lane.target?.platform, reach: lane.reach, ...lane.facts }).filter(([, value]) => value)),
+      lane.console && detail.console(lane.console),
       lane.notes.length > 0 && make("ul", {}, lane.notes.map(([at, note]) => make("li", { class: "text" }, `${time(at)}: ${visible(note)}`))));
     return this.section("run", "Run",
       make("dl", {}, facts.flatMap(([key, value]) => [make("dt", {}, key), make("dd", { class: "text" }, text(value))])),

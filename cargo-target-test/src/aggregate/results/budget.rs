@@ -104,7 +104,7 @@ fn weight(attempt: &CaseAttempt) -> usize {
     let outputs = outputs.map(|output| output.tail.len());
     let commands = attempt.commands.iter();
     let commands = commands.map(|one| one.command.len() + ITEM);
-    let consoles = attempt.consoles.iter().map(|(_, text)| text.len());
+    let consoles = attempt.consoles.iter().map(|console| console.text.len());
     let results = attempt.sub_results.iter();
     let results = results.map(|one| one.message.as_ref().map_or(0, String::len) + ITEM);
     let measurements = attempt.measurements.len() * ITEM;
@@ -118,8 +118,8 @@ fn shorten(attempt: &mut CaseAttempt, limits: &TextLimits) {
         let tail = output.iter_mut().map(|output| &mut output.tail);
         tail.for_each(|tail| keep_end(tail, limits.text));
     }
-    for (_, text) in &mut attempt.consoles {
-        keep_end(text, limits.text);
+    for console in &mut attempt.consoles {
+        keep_end(&mut console.text, limits.text);
     }
     for result in &mut attempt.sub_results {
         let message = result.message.iter_mut();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use target_fixtures::wire::{Exit, Stream};
 
 use super::*;
-use crate::case::RunsOn;
+use crate::{case::RunsOn, run_event::ConsoleEnd};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -245,4 +245,41 @@ fn output_that_comes_in_pieces_keeps_its_end() {
     assert_eq!(output.length, 100_000);
     assert!(output.tail.len() <= 32 << 10);
     assert!(output.tail.contains("\n99xxx") && !output.tail.contains("\n50xxx"));
+}
+
+#[test]
+fn a_console_belongs_to_the_attempt_that_held_its_instance() {
+    let attempt = Attempt::first(&case("t"));
+    let console = |instance: &str, text: &str| RunEventKind::Console {
+        instance: instance.to_owned(),
+        text: text.to_owned(),
+        file: Some("/run/consoles/a-0.log".into()),
+    };
+    let after = ConsoleEnd {
+        instance: "a-0".to_owned(),
+        output: OutputFile {
+            path: "/run/output/t.console".into(),
+            length: 9,
+            tail: "all of it".to_owned(),
+        },
+    };
+    let result = AttemptResult {
+        consoles: vec![after],
+        ..AttemptResult::new(Verdict::Crash("panic".to_owned()))
+    };
+    let results = results([
+        (10, granted(&attempt)),
+        (20, console("a-0", "of it")),
+        (30, ended(&attempt, result)),
+        (40, console("b-0", "did not boot")),
+    ]);
+    let consoles = &results.cases[0].attempts[0].consoles;
+    let texts: Vec<_> = consoles.iter().map(|one| one.text.as_str()).collect();
+    assert_eq!(texts, ["all of it"]);
+    let [held, failed] = &results.instances[..] else {
+        panic!("{:?}", results.instances);
+    };
+    assert!(held.console.is_none());
+    let failed = failed.console.as_ref().expect("a console");
+    assert_eq!(failed.text, "did not boot");
 }
