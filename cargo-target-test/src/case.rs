@@ -5,7 +5,8 @@
 use std::{fmt, sync::Arc};
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::{Map, Value};
 use target_fixtures::metadata::Metadata;
 
 pub mod reason;
@@ -29,8 +30,12 @@ pub struct CaseInfo {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repetition: Option<u32>,
     /// The test's declarations; `None` if there are none.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "declared")]
-    #[schemars(with = "Option<serde_json::Map<String, serde_json::Value>>")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "declarations"
+    )]
+    #[schemars(with = "Option<Map<String, Value>>")]
     pub metadata: Option<Arc<Metadata>>,
 }
 
@@ -115,35 +120,22 @@ impl fmt::Display for CaseInfo {
     }
 }
 
-/// Serializes declarations without their empty fields.
-mod declared {
-    use std::sync::Arc;
+/// Returns the declarations of a test by key, without the empty ones.
+pub(crate) fn declared(metadata: &Metadata) -> Map<String, Value> {
+    let Ok(Value::Object(mut declared)) = serde_json::to_value(metadata) else {
+        return Map::new();
+    };
+    declared.retain(|_, value| match value {
+        Value::Null => false,
+        Value::Array(list) => !list.is_empty(),
+        Value::Object(object) => !object.is_empty(),
+        _ => true,
+    });
+    declared
+}
 
-    use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::Error};
-    use serde_json::Value;
-    use target_fixtures::metadata::Metadata;
-
-    pub(super) fn serialize<S: Serializer>(
-        metadata: &Option<Arc<Metadata>>,
-        to: S,
-    ) -> Result<S::Ok, S::Error> {
-        let mut value = serde_json::to_value(metadata.as_deref()).map_err(S::Error::custom)?;
-        if let Value::Object(object) = &mut value {
-            object.retain(|_, value| match value {
-                Value::Null => false,
-                Value::Array(list) => !list.is_empty(),
-                Value::Object(object) => !object.is_empty(),
-                _ => true,
-            });
-        }
-        value.serialize(to)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<Option<Arc<Metadata>>, D::Error> {
-        Ok(Option::deserialize(from)?.map(Arc::new))
-    }
+fn declarations<S: Serializer>(metadata: &Option<Arc<Metadata>>, to: S) -> Result<S::Ok, S::Error> {
+    metadata.as_deref().map(declared).serialize(to)
 }
 
 #[cfg(test)]

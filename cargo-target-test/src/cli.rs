@@ -26,7 +26,7 @@ use clap_complete::Shell;
 use target_fixtures::env;
 
 use crate::aggregate::summary::SummaryLevel;
-pub use choosing::{ChoosingArgs, OrderArg, PreferArg, RerunArg};
+pub use choosing::{ChoosingArgs, OrderArg, RerunArg};
 pub use history::{FlakyArgs, HistoryArgs, HistoryVerb, ReproArgs, SlowArgs};
 pub use nextest_args::{NextestArgs, NextestCall};
 use nextest_options::Class;
@@ -494,15 +494,6 @@ impl Verb {
         match self {
             Self::Run(run) => Some(&run.tests),
             Self::List(list) => Some(&list.tests),
-            _ => None,
-        }
-    }
-
-    /// The test options, mutable, if the verb has them.
-    pub fn tests_mut(&mut self) -> Option<&mut TestArgs> {
-        match self {
-            Self::Run(run) => Some(&mut run.tests),
-            Self::List(list) => Some(&mut list.tests),
             _ => None,
         }
     }

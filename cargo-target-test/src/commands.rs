@@ -26,18 +26,20 @@ pub mod slow;
 pub mod targets;
 pub mod up;
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use target_fixtures::env;
 
 use crate::{error::Result, process};
 
 /// Returns a command of this program for a process that outlives the current one: without the marks of a lease, with which
-/// the process would be killed at the end of that lease.
+/// the process would be killed at the end of that lease, and without streams.
 fn own_program() -> Result<Command> {
     let mut command = process::command(std::env::current_exe()?);
     for name in [env::LEASE, env::SSH_LEASE, env::BROKER] {
         command.env_remove(name);
     }
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    command.stderr(Stdio::null());
     Ok(command)
 }

@@ -104,6 +104,16 @@ impl Error {
         Self::new(ErrorKind::Usage, message)
     }
 
+    /// Creates an [`ErrorKind::Playbook`] error.
+    pub(crate) fn playbook(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Playbook, message)
+    }
+
+    /// Creates an [`ErrorKind::Build`] error.
+    pub(crate) fn build(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Build, message)
+    }
+
     /// Creates an [`ErrorKind::Pool`] error.
     pub(crate) fn pool(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Pool, message)

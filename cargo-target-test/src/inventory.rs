@@ -9,7 +9,10 @@ mod section;
 use std::{
     num::NonZero,
     path::Path,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        LazyLock,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
 };
 
@@ -17,7 +20,7 @@ use camino::Utf8PathBuf;
 use nextest_metadata::{BuildPlatform, RustTestBinaryKind, RustTestSuiteSummary, TestListSummary};
 use target_fixtures::metadata::{Metadata, MetadataRecord};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use effective::Index;
 
 pub use binary_digest::binary_digest;
@@ -95,7 +98,7 @@ pub fn metadata_of(binary: &Path) -> Result<Vec<MetadataRecord>> {
             "failed to read the test metadata of `{}`: {failure}",
             binary.display()
         );
-        Error::new(ErrorKind::Other, message).with_hint(
+        Error::other(message).with_hint(
             "use the same version of `target-fixtures` and `cargo-target-test`, and rebuild the tests",
         )
     })
@@ -106,7 +109,20 @@ pub fn crate_name(binary_name: &str) -> String {
     binary_name.replace('-', "_")
 }
 
+impl Test {
+    /// Returns the declarations, which are empty without `#[target_test]`.
+    pub fn declared(&self) -> &Metadata {
+        static NOTHING: LazyLock<Metadata> = LazyLock::new(Metadata::default);
+        self.metadata.as_ref().unwrap_or(&NOTHING)
+    }
+}
+
 impl Inventory {
+    /// Returns the binary of a test.
+    pub fn binary_of(&self, test: usize) -> &Binary {
+        &self.binaries[self.tests[test].binary]
+    }
+
     fn add(&mut self, suite: &RustTestSuiteSummary, records: &[MetadataRecord]) {
         let binary = &suite.binary;
         let (index, crate_name) = (Index::new(records), crate_name(&binary.binary_name));

@@ -24,7 +24,7 @@ pub use order::Order;
 pub use overrides::{change, demands};
 pub use prefer::Prefer;
 pub use scenes::{Candidate, Scenes, caseless};
-pub use select::{exact_names, expected_everywhere, expected_failures, fits, missed, skip_reason};
+pub use select::{exact_names, expected_failures, fits, missed, skip_reason};
 
 use std::sync::Arc;
 
@@ -37,7 +37,7 @@ use crate::{
 };
 
 /// The inputs that decide which cases exist and in which order they start.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Choosing<'a> {
     /// The tests that are multiplied by targets.
     pub select: Select,
@@ -50,31 +50,13 @@ pub struct Choosing<'a> {
     /// The choice of a target for tests that run on any one target.
     pub prefer: Prefer,
     /// Durations of cases in earlier runs.
-    pub durations: &'a Durations,
+    pub durations: Option<&'a Durations>,
     /// True if shards share the cases. All shards must plan the same cases, so recorded durations do not decide.
     pub shared: bool,
     /// The order in which cases start.
     pub order: Order,
     /// The selection of the scenarios, if the run has several.
     pub scenes: Option<&'a Scenes>,
-}
-
-impl Default for Choosing<'_> {
-    fn default() -> Self {
-        static NOTHING: std::sync::LazyLock<Durations> =
-            std::sync::LazyLock::new(Durations::default);
-        Self {
-            select: Select::default(),
-            criteria: &[],
-            expressions: &[],
-            overrides: &[],
-            prefer: Prefer::default(),
-            durations: &NOTHING,
-            shared: false,
-            order: Order::default(),
-            scenes: None,
-        }
-    }
 }
 
 impl Choosing<'_> {

@@ -46,7 +46,7 @@ use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-pub(crate) use self::definition::toml_key;
+pub(crate) use self::definition::{flatten, toml_key};
 pub(crate) use self::files::{is_excluded, resolve as resolve_path};
 pub(crate) use self::find::shown as shown_path;
 pub(crate) use self::nearest::{did_you_mean, meant};
@@ -144,11 +144,7 @@ impl Playbook {
     /// Shows an error at its place.
     pub(crate) fn at(&self, message: &str, hint: Option<&str>, place: Range<usize>) -> Error {
         let mut problems = Problems::new(&self.texts);
-        let problem = Problem::new(message, place);
-        problems.add(match hint {
-            Some(hint) => problem.hint(hint),
-            None => problem,
-        });
+        problems.add(Problem::new(message, place).or_hint(hint.map(str::to_owned)));
         problems.error()
     }
 }
@@ -268,9 +264,9 @@ pub fn load(
     let sets: Vec<_> = sets.iter().map(|set| sources.add("--set", set)).collect();
 
     let mut problems = Problems::new(&sources);
-    found
-        .into_iter()
-        .for_each(|problem| problems.add_unreadable(problem));
+    for problem in found {
+        problems.add_unreadable(problem);
+    }
     let mut written = written::parse(&sources, &files, &mut problems);
     if problems.has_unreadable() {
         problems.check()?;
@@ -298,7 +294,7 @@ pub fn load(
         notify,
         history,
         recipes,
-        rules: rules.without_positions(),
+        rules: rules.rules,
         targets,
         texts: Arc::new(sources),
     })

@@ -28,7 +28,7 @@ use self::pump::Pump;
 pub use self::{
     marked::{Remains, has_variable, kill_marked, variables},
     sessions::SessionLog,
-    signal::{signal_name, signal_number, signal_of_code},
+    signal::{code_of_signal, signal_name, signal_number, signal_of_code},
     table::{LeftProcess, user},
     version::{ProgramVersion, warn_if_older},
     watch::{Watch, ancestors, children, reap_descendants, shortest, start_time},
@@ -302,6 +302,13 @@ pub(crate) fn remove_own_variables(command: &mut Command) {
 /// True if this process has a controlling terminal, from which it and its children can be stopped.
 pub fn has_terminal() -> bool {
     std::fs::File::open("/dev/tty").is_ok()
+}
+
+/// Returns the program and the arguments of a command.
+pub(crate) fn words(command: &Command) -> Vec<String> {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let words = words.map(|word| word.to_string_lossy().into_owned());
+    words.collect()
 }
 
 /// Describes an exit status: `exited with code 3`, `was killed by signal 9`.

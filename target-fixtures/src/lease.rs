@@ -17,7 +17,7 @@ use crate::{
     client::{Client, Leased},
     env as name,
     error::{ErrorKind, TargetError},
-    wire::{BrokerRequest, ExpectedFailure},
+    wire::{AcquireRequest, BrokerRequest, ExpectedFailure},
 };
 
 type Result<T> = std::result::Result<T, TargetError>;
@@ -90,7 +90,7 @@ fn own(path: &str) -> Result<(Client, Leased)> {
         .map(PathBuf::from)
         .or_else(|| env::current_dir().ok());
     let text = |path: Option<PathBuf>| path.unwrap_or_default().to_string_lossy().into_owned();
-    let request = BrokerRequest::Acquire {
+    let request = AcquireRequest {
         binary: text(env::current_exe().ok()),
         test: path.to_owned(),
         directory: text(folder),
@@ -107,7 +107,7 @@ fn own(path: &str) -> Result<(Client, Leased)> {
             .unwrap_or_else(|poisoned| poisoned.into_inner());
         broker()?
     };
-    Client::acquire(socket, &request)
+    Client::acquire(socket, &BrokerRequest::Acquire(request))
 }
 
 /// Resolves a relative path against the current folder and its parents. Cargo runs a test in the folder of its package,

@@ -47,20 +47,7 @@ pub enum BrokerRequest {
     },
     /// A runner asks what to run for a name given by nextest; answered by any number of [`Reply::Note`], then
     /// [`Reply::Run`], [`Reply::Print`] or [`Reply::Refused`].
-    Start {
-        /// The path of the test binary, as given by nextest.
-        binary: String,
-        /// The name of the case or deploy entry, as given by nextest.
-        name: String,
-        /// nextest's attempt, from 1.
-        attempt: u32,
-        /// The maximum number of attempts; 1 without retries.
-        #[serde(default)]
-        attempts: u32,
-        /// nextest's iteration of a stress run, from 0; `None` in any other run.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        stress_index: Option<u32>,
-    },
+    Start(StartRequest),
     /// A runner reports the test process of the case; not answered.
     Started {
         /// The process ID.
@@ -85,18 +72,7 @@ pub enum BrokerRequest {
     },
     /// A test process without a runner requests a lease that ends with this connection; answered by any number of
     /// [`Reply::Note`], then [`Reply::Leased`] or [`Reply::Refused`].
-    Acquire {
-        /// The path of the test binary.
-        binary: String,
-        /// The path of the test, with the crate name: `hello::smoke`.
-        test: String,
-        /// The folder of the test's package.
-        directory: String,
-        /// The value of `TARGET_TEST_TARGET`.
-        target: Option<String>,
-        /// The value of `TARGET_TEST_PLAYBOOK`.
-        playbook: Option<String>,
-    },
+    Acquire(AcquireRequest),
     /// Runs a command on an instance of the lease; answered by any number of [`Reply::Data`], then [`Reply::Exited`] or
     /// [`Reply::Failed`]. If `stdin` is true, the client sends [`BrokerRequest::Data`] frames, then [`BrokerRequest::End`]. It can
     /// send [`BrokerRequest::Signal`] at any time.
@@ -273,6 +249,38 @@ pub enum BrokerRequest {
     End,
 }
 
+/// The question of a runner. See [`BrokerRequest::Start`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StartRequest {
+    /// The path of the test binary, as given by nextest.
+    pub binary: String,
+    /// The name of the case or deploy entry, as given by nextest.
+    pub name: String,
+    /// nextest's attempt, from 1.
+    pub attempt: u32,
+    /// The maximum number of attempts; 1 without retries.
+    #[serde(default)]
+    pub attempts: u32,
+    /// nextest's iteration of a stress run, from 0; `None` in any other run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stress_index: Option<u32>,
+}
+
+/// A test that acquires its lease itself. See [`BrokerRequest::Acquire`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AcquireRequest {
+    /// The path of the test binary.
+    pub binary: String,
+    /// The path of the test, with the crate name: `hello::smoke`.
+    pub test: String,
+    /// The folder of the test's package.
+    pub directory: String,
+    /// The value of `TARGET_TEST_TARGET`.
+    pub target: Option<String>,
+    /// The value of `TARGET_TEST_PLAYBOOK`.
+    pub playbook: Option<String>,
+}
+
 /// A message of the broker.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "kebab-case")]
@@ -397,6 +405,17 @@ pub struct Failure {
     pub message: String,
     /// A suggestion to fix the error, if any.
     pub hint: Option<String>,
+}
+
+impl Failure {
+    /// A failure without a hint.
+    pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            hint: None,
+        }
+    }
 }
 
 /// Kinds of [`Failure`].

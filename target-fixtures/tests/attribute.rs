@@ -22,7 +22,7 @@ use target_fixtures::{
         Artifact, CollectWhen, Condition, Metadata, MetadataRecord, RecordKind, RetryOn, Reuse,
     },
     prelude::*,
-    wire::{self, BrokerRequest, Failure, FailureKind, Instance, Reply},
+    wire::{self, AcquireRequest, BrokerRequest, Failure, FailureKind, Instance, Reply},
 };
 
 mod forms {
@@ -256,14 +256,14 @@ fn serve(stream: UnixStream, tell: &Sender<BrokerRequest>) {
             BrokerRequest::Hello { .. } => Reply::Welcome {
                 version: String::new(),
             },
-            BrokerRequest::Acquire { test, .. } if test.ends_with("panics") => {
+            BrokerRequest::Acquire(AcquireRequest { test, .. }) if test.ends_with("panics") => {
                 Reply::Refused(Failure {
                     kind: FailureKind::Infra,
                     message: "`alpha-0` could not be deployed: no image".to_owned(),
                     hint: Some("build it".to_owned()),
                 })
             }
-            BrokerRequest::Attach { .. } | BrokerRequest::Acquire { .. } => {
+            BrokerRequest::Attach { .. } | BrokerRequest::Acquire(_) => {
                 let named = |name: &str| Instance {
                     name: name.to_owned(),
                     ..Instance::default()
@@ -374,13 +374,13 @@ fn without_a_runner_the_tool_starts_a_broker() {
         .unwrap();
     assert!(output.status.success(), "{}", text(&output));
     let asked = broker.was_asked();
-    let BrokerRequest::Acquire {
+    let BrokerRequest::Acquire(AcquireRequest {
         test,
         target,
         directory,
         binary,
         ..
-    } = &asked[0]
+    }) = &asked[0]
     else {
         panic!("{asked:?}")
     };

@@ -2,6 +2,8 @@
 
 use clap::{Args, ValueEnum};
 
+use crate::plan::Prefer;
+
 /// Selection of targets and cases, in addition to nextest's own selection.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Choosing options")]
@@ -33,7 +35,7 @@ pub struct ChoosingArgs {
     pub of: Option<String>,
     /// Target of tests that run on any one target (`any = true`)
     #[arg(long, value_name = "HOW", value_enum, hide_short_help = true)]
-    pub prefer: Option<PreferArg>,
+    pub prefer: Option<Prefer>,
     /// Order in which cases start
     #[arg(long, value_name = "HOW", value_enum, hide_short_help = true)]
     pub order: Option<OrderArg>,
@@ -74,16 +76,6 @@ pub enum RerunArg {
     Failed,
     /// Cases that got no usable instance
     Infra,
-}
-
-/// The target of a test with `any = true`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum PreferArg {
-    /// The target with the lowest cost (default)
-    Cheapest,
-    /// A target that has not run the test yet, then the one expected to finish first, based on durations of earlier
-    /// runs (with `--partition`, on the number of cases)
-    Fastest,
 }
 
 /// The order in which cases start.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::nextest_options::{Class, NextestOption, OptionValue, find};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 
 /// nextest's options and filters, in the order given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -113,14 +113,14 @@ impl NextestArgs {
     /// Adds `--fail-fast`.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] if `--no-fail-fast` or `--max-fail` is given.
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) if `--no-fail-fast` or `--max-fail` is given.
     pub fn fail_fast(&mut self) -> Result<()> {
         if let Some(name) = ["no-fail-fast", "max-fail"]
             .into_iter()
             .find(|name| self.has(name))
         {
             let message = format!("`--{name}` cannot be combined with `--shell-on-failure`");
-            return Err(Error::new(ErrorKind::Usage, message)
+            return Err(Error::usage(message)
                 .with_hint("the shell keeps the instance, and further cases would wait for it"));
         }
         if let (false, Some(option)) = (self.has("fail-fast"), find("fail-fast")) {
@@ -269,7 +269,7 @@ impl NextestArgs {
     /// Rejects options that a run over cases does not support.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`], naming the option.
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage), naming the option.
     pub fn refuse_unsupported(&self) -> Result<()> {
         const OURS: &[&str] = &[
             "cargo-metadata",
@@ -280,7 +280,7 @@ impl NextestArgs {
         if let Some(name) = OURS.iter().find(|name| self.has(name)) {
             let message =
                 format!("`--{name}` is not supported: `cargo target-test` sets it itself");
-            return Err(Error::new(ErrorKind::Usage, message));
+            return Err(Error::usage(message));
         }
         const ARCHIVE: &[&str] = &[
             "archive-file",
@@ -293,21 +293,21 @@ impl NextestArgs {
         if let Some(name) = ARCHIVE.iter().find(|name| self.has(name)) {
             let message =
                 format!("`--{name}` is not supported: `cargo target-test` builds the tests itself");
-            return Err(Error::new(ErrorKind::Usage, message).with_hint(
+            return Err(Error::usage(message).with_hint(
                 "run it in a checkout; use `--partition` to split cases between hosts",
             ));
         }
         if self.has("rerun") {
             let message =
                 "`--rerun` is not supported: nextest cannot select cases by a recorded run";
-            return Err(Error::new(ErrorKind::Usage, message)
+            return Err(Error::usage(message)
                 .with_hint("name the cases: `-- --exact 'smoke[alpha]' 'other[beta]'`"));
         }
         let json = |format: &OsStr| format.to_string_lossy().starts_with("json");
         if self.has("unit-graph") || self.value("cargo-message-format").is_some_and(json) {
             let message =
                 "JSON output of Cargo is not supported: it would mix with nextest's list of tests";
-            return Err(Error::new(ErrorKind::Usage, message)
+            return Err(Error::usage(message)
                 .with_hint("use `cargo test --no-run` with this option instead"));
         }
         Ok(())

@@ -7,7 +7,7 @@ mod known;
 use std::{
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
-    process::{Child, Stdio},
+    process::Child,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -18,9 +18,9 @@ use crate::{
     bounded,
     cli::{BrokerArgs, Global},
     commands::own_program,
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     execute::{
-        broker::Broker,
+        broker::{Broker, BrokerPlace},
         clean_up::{self, Signals},
     },
     process,
@@ -144,7 +144,7 @@ impl Log {
             .rev()
             .find_map(|line| line.strip_prefix("error: "));
         let why = why.map_or_else(String::new, |why| format!(": {why}"));
-        Error::new(ErrorKind::Infra, format!("failed to start a broker{why}"))
+        Error::infra(format!("failed to start a broker{why}"))
             .with_hint(format!("see its log `{}`", self.path.display()))
     }
 }
@@ -158,10 +158,7 @@ fn spawn(pool: &Path, log: &Log) -> Result<Child> {
     let mut command = own_program()?;
     command.arg("broker").arg("--pool").arg(pool);
     command.env(env::SERVES, pool);
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(log.into_parts().0);
+    command.stderr(log.into_parts().0);
     for name in [env::PLAYBOOK, env::TARGET] {
         command.env_remove(name);
     }
@@ -178,14 +175,14 @@ fn serve(platforms: &Platforms, directory: &Path) -> Result<u8> {
         is_broker: true,
         ..provision::RunInfo::new(Path::new(""), None, platforms)
     };
-    let ssh_config = Broker::ssh_config_in(private.path());
+    let ssh_config = BrokerPlace::ssh_config_in(private.path());
     let provisioner = PoolProvisioner::new(PoolRun::new(pool, run)?, &ssh_config, ui::live);
     let provisioner = Arc::new(provisioner);
-    let socket = Broker::socket_in(private.path());
+    let socket = BrokerPlace::socket_in(private.path());
     let found = lock_file(platforms, directory);
     let known = Known::new(&provisioner);
     runtime::block_on(async {
-        let lookup = Box::new(move |ask: &_| known.find(ask));
+        let lookup = Box::new(move |pid, ask: &_| known.find(pid, ask));
         let broker = Broker::standalone(private.path(), &provisioner, lookup)?;
         let mut signals = Signals::catch()?;
         loop {

@@ -10,10 +10,11 @@ use serde_json::Value;
 
 use crate::{
     cli::{CheckArgs, Global, NextestArgs, RunArgs},
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     execute::nextest::{CargoNextest, Words},
     playbook::{
-        CountsAs, Lifecycle, OnDirty, Origin, Playbook, PlaybookTarget, Recipe, Select, toml_key,
+        CountsAs, Lifecycle, OnDirty, Origin, Playbook, PlaybookTarget, Recipe, Select, flatten,
+        toml_key,
     },
     provision::{platform::Platforms, pool::Pool},
     run::{
@@ -62,7 +63,7 @@ fn check_filtersets(platforms: &Platforms, global: &Global, workspace: &Workspac
         if let Some(why) = nextest.refuses(set, &metadata)? {
             ui::raw(&why);
             let message = format!("scenario `{name}`: invalid filterset `{set}`");
-            return Err(Error::new(ErrorKind::Playbook, message));
+            return Err(Error::playbook(message));
         }
     }
     Ok(())
@@ -193,7 +194,10 @@ fn target_lines(target: &PlaybookTarget) -> Vec<(String, String)> {
         ));
     }
     lines.extend(lifecycle_lines(lifecycle));
-    flatten("", parameters, &mut lines);
+    // Dotted keys, so that each can have a comment.
+    flatten("", parameters, &mut |key, value| {
+        lines.push((key, toml(value)))
+    });
     lines
 }
 
@@ -282,25 +286,6 @@ fn write_recipe(text: &mut String, recipe: &Recipe) {
 /// Converts a value that always serializes to JSON.
 fn json(value: &impl serde::Serialize) -> Value {
     serde_json::to_value(value).unwrap_or_default()
-}
-
-/// Flattens tables to dotted keys, so that each key can have a comment. Absent parameters are omitted.
-fn flatten(prefix: &str, value: &Value, lines: &mut Vec<(String, String)>) {
-    match value {
-        Value::Null => {}
-        Value::Object(map) if prefix.is_empty() || !map.is_empty() => {
-            for (key, value) in map {
-                let key = toml_key(key);
-                let key = if prefix.is_empty() {
-                    key
-                } else {
-                    format!("{prefix}.{key}")
-                };
-                flatten(&key, value, lines);
-            }
-        }
-        value => lines.push((prefix.to_owned(), toml(value))),
-    }
 }
 
 /// Formats a value as TOML on one line, or as JSON if TOML has no such value.

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use crate::{
     cli::{CpArgs, Global, InstanceArgs, Side},
-    commands::interactive::{self, AccessRequest, MachineGuard},
+    commands::interactive::{AccessRequest, MachineGuard},
     connect::download::PathKind,
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     provision::{LeaseEnd, platform::Platforms},
 };
 
@@ -26,33 +26,32 @@ pub fn verb(platforms: &Platforms, global: &Global, args: &CpArgs) -> Result<u8>
     let (instance, copy) = read(args)?;
     if let Copy::Up(from, _) = &copy {
         // Checked before waiting for the instance.
-        std::fs::metadata(from).map_err(|error| wrong(&from.display(), &error))?;
+        std::fs::metadata(from).map_err(|error| {
+            Error::usage(format!("failed to copy `{}`: {error}", from.display()))
+        })?;
     }
     let on = InstanceArgs {
         instance,
         all: args.all,
     };
-    interactive::runtime()?.block_on(async {
-        let ask = AccessRequest {
-            platforms,
-            global,
-            on: &on,
-            now: args.now,
-            what: "cp",
-        };
-        let (guard, mut signals) = MachineGuard::enter(&ask).await?;
-        let (copied, end) = tokio::select! {
-            copied = copy.run(&guard) => (copied.map(|()| 0), LeaseEnd::Done),
-            signal = signals.next() => (Ok(interactive::code_of_signal(signal.kind.as_raw_value())), LeaseEnd::CutOff),
-        };
-        guard.leave(end).await?;
-        copied
+    let ask = AccessRequest {
+        platforms,
+        global,
+        on: &on,
+        now: args.now,
+        what: "cp",
+    };
+    ask.run(async |guard, signals| {
+        tokio::select! {
+            copied = copy.run(guard) => copied.map(|()| (0, LeaseEnd::Done)),
+            signal = signals.next() => Ok((signal.code(), LeaseEnd::CutOff)),
+        }
     })
 }
 
 fn read(args: &CpArgs) -> Result<(String, Copy)> {
     let usage = |message: &str| {
-        Err(Error::new(ErrorKind::Usage, message)
+        Err(Error::usage(message)
             .with_hint("`cp notes.txt ubuntu-0:/tmp/`, or `cp ubuntu-0:/var/log/app logs`"))
     };
     let (instance, path, copy) = match (Side::read(&args.from), Side::read(&args.to)) {
@@ -71,7 +70,7 @@ fn read(args: &CpArgs) -> Result<(String, Copy)> {
     };
     if !path.starts_with('/') {
         let message = format!("`{instance}:{path}` is not an absolute path on an instance");
-        return Err(Error::new(ErrorKind::Usage, message).with_hint(format!(
+        return Err(Error::usage(message).with_hint(format!(
             "write `{instance}:/...`; a path of this machine that contains a colon must begin with `./`"
         )));
     }
@@ -100,7 +99,7 @@ async fn up(guard: &MachineGuard, from: &Path, to: &str) -> Result<()> {
         _ => to.trim_end_matches('/').to_owned(),
     };
     if there == PathKind::Missing && to.is_empty() {
-        return Err(Error::new(ErrorKind::Usage, "the path names no file"));
+        return Err(Error::usage("the path names no file"));
     }
     transfer.put(from, &to).await.map(drop)
 }
@@ -113,7 +112,7 @@ async fn down(guard: &MachineGuard, from: &str, to: &Path) -> Result<()> {
         false => to.to_owned(),
     };
     match there {
-        PathKind::Missing => Err(Error::new(ErrorKind::Usage, "file not found")),
+        PathKind::Missing => Err(Error::usage("file not found")),
         _ => transfer.get(from, &to).await,
     }
 }
@@ -130,23 +129,13 @@ fn last_part(path: &Path) -> Result<String> {
     let named = named.and_then(|name| name.into_string().ok());
     named.ok_or_else(|| {
         let message = format!("cannot derive a file name from `{}`", path.display());
-        Error::new(ErrorKind::Usage, message)
+        Error::usage(message)
     })
 }
 
 fn failed(error: Error, from: &dyn std::fmt::Display, to: &dyn std::fmt::Display) -> Error {
     let failed = Error::new(error.kind(), format!("failed to copy `{from}` to `{to}`"));
-    match error.hint().map(str::to_owned) {
-        Some(hint) => failed.with_hint(hint).with_source(error),
-        None => failed.with_source(error),
-    }
-}
-
-fn wrong(path: &dyn std::fmt::Display, error: &std::io::Error) -> Error {
-    Error::new(
-        ErrorKind::Usage,
-        format!("failed to copy `{path}`: {error}"),
-    )
+    failed.with_hint_of(&error).with_source(error)
 }
 
 #[cfg(test)]

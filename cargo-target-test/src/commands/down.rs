@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeSet,
-    process::Stdio,
     thread,
     time::{Duration, SystemTime},
 };
@@ -44,10 +43,6 @@ pub(super) fn after(global: &Global, time: Duration, ids: &[String]) -> Result<(
     command.args(["down", "--at", &at.to_string(), "--pool"]);
     command.arg(workspace::pool_directory(global)?).args(ids);
     command.current_dir("/");
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
     process::Spawn::new(command).own_session().start()?;
     Ok(())
 }

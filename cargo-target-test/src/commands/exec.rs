@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use crate::{
     bounded,
     cli::{ExecArgs, Global},
-    commands::interactive::{self, AccessRequest, MachineGuard},
+    commands::interactive::{AccessRequest, MachineGuard},
     connect::{CommandEvent, Running, shell},
     error::{Error, ErrorKind, Result},
     execute::clean_up::signals::Signals,
@@ -31,26 +31,14 @@ const PIPE: i32 = 13;
 /// # Errors
 /// Fails if the instance is unavailable or unreachable, or if the command timed out.
 pub fn verb(platforms: &Platforms, global: &Global, args: &ExecArgs) -> Result<u8> {
-    interactive::runtime()?.block_on(async {
-        let ask = AccessRequest {
-            platforms,
-            global,
-            on: &args.on,
-            now: args.now,
-            what: "exec",
-        };
-        let (guard, mut signals) = MachineGuard::enter(&ask).await?;
-        let ran = run(&guard, &mut signals, line(args), args.timeout).await;
-        let end = match &ran {
-            Ok((_, end)) => *end,
-            Err(_) => LeaseEnd::CutOff,
-        };
-        if let Ok((code, _)) = &ran {
-            guard.explain(*code).await;
-        }
-        guard.leave(end).await?;
-        ran.map(|(code, _)| code)
-    })
+    let ask = AccessRequest {
+        platforms,
+        global,
+        on: &args.on,
+        now: args.now,
+        what: "exec",
+    };
+    ask.run(async |guard, signals| run(guard, signals, args).await)
 }
 
 /// Returns the command line for the instance's shell.
@@ -66,23 +54,20 @@ fn line(args: &ExecArgs) -> String {
 async fn run(
     guard: &MachineGuard,
     signals: &mut Signals,
-    line: String,
-    timeout: Option<Duration>,
+    args: &ExecArgs,
 ) -> Result<(u8, LeaseEnd)> {
+    let millis = |timeout: Duration| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
     let command = ShellCommand {
-        line,
+        line: line(args),
         env: guard.environment(),
-        timeout: timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
+        timeout: args.timeout.map(millis),
         ..ShellCommand::default()
     };
-    let running = guard
-        .machine
-        .start(&command, Some(standard_input()))
-        .await?;
-    let name = guard.machine.name();
+    let (machine, input) = (&guard.machine, standard_input());
+    let (running, name) = (machine.start(&command, Some(input)).await?, machine.name());
     tokio::select! {
         ended = pass_on(running) => ended.map_err(|error| explained(error, name)),
-        signal = signals.next() => Ok((interactive::code_of_signal(signal.kind.as_raw_value()), LeaseEnd::CutOff)),
+        signal = signals.next() => Ok((signal.code(), LeaseEnd::CutOff)),
     }
 }
 
@@ -93,7 +78,7 @@ async fn pass_on(mut running: Running) -> Result<(u8, LeaseEnd)> {
         match event {
             CommandEvent::Output(Stream::Stdout, bytes) => {
                 if !ui::try_bytes_out(&bytes) {
-                    return Ok((interactive::code_of_signal(PIPE), LeaseEnd::CutOff));
+                    return Ok((process::code_of_signal(PIPE), LeaseEnd::CutOff));
                 }
             }
             CommandEvent::Output(Stream::Stderr, bytes) => {
@@ -109,29 +94,24 @@ async fn pass_on(mut running: Running) -> Result<(u8, LeaseEnd)> {
             CommandEvent::Lost(error) => return Err(error),
         }
     }
-    Err(Error::new(
-        ErrorKind::Infra,
-        "the command's events ended early",
-    ))
+    Err(Error::infra("the command's events ended early"))
 }
 
 fn code(exit: &Exit) -> u8 {
     match exit {
         Exit::Code(code) => u8::try_from(*code).unwrap_or(255),
-        Exit::Signal(name) => {
-            interactive::code_of_signal(process::signal_number(name).unwrap_or(127))
-        }
+        Exit::Signal(name) => process::code_of_signal(process::signal_number(name).unwrap_or(127)),
     }
 }
 
 fn explained(error: Error, name: &str) -> Error {
     let message = format!("the command on `{name}` did not complete");
     let explained = Error::new(error.kind(), message);
-    match (error.kind(), error.hint()) {
-        (ErrorKind::Timeout, _) => explained.with_exit_code(TIMED_OUT).with_source(error),
-        (_, Some(hint)) => explained.with_hint(hint.to_owned()).with_source(error),
-        (_, None) => explained.with_source(error),
+    match error.kind() {
+        ErrorKind::Timeout => explained.with_exit_code(TIMED_OUT),
+        _ => explained.with_hint_of(&error),
     }
+    .with_source(error)
 }
 
 /// Reads standard input in the background.

@@ -114,7 +114,7 @@ fn end(orphan: &Orphan, dry_run: bool, delete: impl FnOnce() -> Result<()>) -> b
         }
         Err(error) => {
             let message = format!("failed to delete {}", orphan.what());
-            ui::error(&Error::new(ErrorKind::Infra, message).with_source(error));
+            ui::error(&Error::infra(message).with_source(error));
             false
         }
     }

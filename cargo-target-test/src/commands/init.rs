@@ -13,7 +13,7 @@ use toml_edit::{DocumentMut, InlineTable, Item, Table, Value};
 use crate::{
     bounded,
     cli::{Global, InitArgs, InitPlatform},
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     playbook::shown_path,
     provision::platform::Platforms,
     run::workspace::Workspace,
@@ -62,25 +62,22 @@ struct NewFile {
 /// Runs the verb.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] outside a package; fails if the playbook that exists is invalid, or if a file cannot be written.
+/// [`ErrorKind::Usage`](crate::ErrorKind::Usage) outside a package; fails if the playbook that exists is invalid, or if a file cannot be written.
 pub fn verb(platforms: &Platforms, global: &Global, args: &InitArgs) -> Result<u8> {
     let package = package()?;
     let workspace = Workspace::of_package(platforms, global, &package)?;
     match &workspace.playbook.path {
         Some(path) => ui::note(format!("kept {}", shown_path(path).display())),
         None => {
-            let text = playbook(args.platform);
             let playbook = NewFile {
                 path: "target-test.toml",
-                text,
+                text: playbook(args.platform),
                 mode: TEST.mode,
             };
             write(&package, &playbook)?;
-            if matches!(args.platform, InitPlatform::Command) {
-                PROGRAMS
-                    .iter()
-                    .try_for_each(|program| write(&package, program))?;
-            }
+            let programs = PROGRAMS.iter();
+            let mut programs = programs.filter(|_| args.platform == InitPlatform::Command);
+            programs.try_for_each(|program| write(&package, program))?;
         }
     }
     write(&package, &TEST)?;
@@ -121,7 +118,7 @@ fn manifest(path: &Path) -> Result<DocumentMut> {
     let parsed: std::result::Result<DocumentMut, _> = bounded::read_to_string(path)?.parse();
     parsed.map_err(|error| {
         let message = format!("failed to read `{}`", path.display());
-        Error::new(ErrorKind::Build, message).with_source(error)
+        Error::build(message).with_source(error)
     })
 }
 

@@ -66,15 +66,3 @@ pub(super) fn confirm(refusal: &str, question: &str) -> Result<bool> {
     stdin.lock().read_line(&mut answer)?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
-
-/// Creates a single-threaded runtime.
-pub(super) fn runtime() -> Result<tokio::runtime::Runtime> {
-    Ok(tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?)
-}
-
-/// Returns a shell's exit code for a process that was ended by this signal.
-pub(super) fn code_of_signal(number: i32) -> u8 {
-    u8::try_from(128 + number).unwrap_or(255)
-}

@@ -13,7 +13,7 @@ use std::{
 use crate::{
     cli::{Global, LeaseArgs},
     commands::own_program,
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     process,
     provision::platform::Platforms,
     run::workspace,
@@ -89,8 +89,5 @@ fn show(errors: impl BufRead) -> usize {
 }
 
 fn silent() -> Error {
-    Error::new(
-        ErrorKind::Other,
-        "the process that holds the lease ended without an error message",
-    )
+    Error::other("the process that holds the lease ended without an error message")
 }

@@ -19,10 +19,7 @@ use std::{collections::HashSet, fmt::Write};
 
 use crate::{
     cli::{Global, ListArgs, RunArgs},
-    error::{Error, ErrorKind, Result},
-    inventory::Inventory,
-    plan::Plan,
-    playbook::PlaybookTarget,
+    error::{Error, Result},
     provision::platform::Platforms,
     run::{options::RunOptions, selection::Selection},
     ui::{self, Style},
@@ -62,43 +59,22 @@ pub fn verb(platforms: &Platforms, global: &Global, args: &ListArgs) -> Result<u
         choice.say_warnings();
         return Ok(0);
     }
-    run(
-        &choice.inventory,
-        &choice.plan,
-        targets,
-        args.json,
-        chosen.as_ref(),
-    )?;
+    let listing = Listing::new(&choice.inventory, &choice.plan, targets, chosen.as_ref());
+    if args.json {
+        let text = serde_json::to_string_pretty(&listing).map_err(|error| {
+            Error::other("failed to serialize the list as JSON").with_source(error)
+        })?;
+        ui::out(text);
+    } else {
+        ui::out(listing.table());
+        // As in a run: notes on tests that a filter excludes are not printed.
+        if chosen.is_none() || listing.cases.is_empty() {
+            listing.notes.iter().for_each(ui::note);
+        }
+    }
     choice.say_unmatched();
     choice.say_warnings();
     Ok(0)
-}
-
-/// Prints a plan, or only the `chosen` part of it. Exclusions are shown only for chosen tests.
-///
-/// # Errors
-/// None that a user can cause.
-pub fn run(
-    inventory: &Inventory,
-    plan: &Plan,
-    targets: &[PlaybookTarget],
-    json: bool,
-    chosen: Option<&Chosen<'_>>,
-) -> Result<()> {
-    let listing = Listing::new(inventory, plan, targets, chosen);
-    if json {
-        let text = serde_json::to_string_pretty(&listing).map_err(|error| {
-            Error::new(ErrorKind::Other, "failed to serialize the list as JSON").with_source(error)
-        })?;
-        ui::out(text);
-        return Ok(());
-    }
-    ui::out(listing.table());
-    // As in a run: notes on tests that a filter excludes are not printed.
-    if chosen.is_none() || listing.cases.is_empty() {
-        listing.notes.iter().for_each(ui::note);
-    }
-    Ok(())
 }
 
 impl Listing<'_> {
@@ -165,11 +141,8 @@ impl Listing<'_> {
 impl CaseLine<'_> {
     /// Returns the first line of the doc comment if this is the test's first case, and other remarks.
     fn remark(&self, first: bool) -> String {
-        let doc = self
-            .declared
-            .as_ref()
-            .and_then(|declared| declared.doc)
-            .filter(|_| first);
+        let doc = self.declared.get("doc").and_then(serde_json::Value::as_str);
+        let doc = doc.filter(|_| first);
         let doc = doc.and_then(|doc| doc.lines().find(|line| !line.trim().is_empty()));
         let ignored = self.ignored.then(|| "(ignored)".to_owned());
         let fails = self

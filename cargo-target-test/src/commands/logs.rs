@@ -7,7 +7,7 @@ use std::{io::Read, path::Path, thread, time::Duration};
 use crate::{
     cli::{Global, LogsArgs},
     commands::interactive,
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     provision::{self, platform::Platforms, pool::Pool},
     run::workspace,
     ui,
@@ -21,7 +21,7 @@ const POLL: Duration = Duration::from_millis(100);
 /// Runs the verb.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] if the instance does not exist or its platform records no console; fails if there is no output
+/// [`ErrorKind::Usage`](crate::ErrorKind::Usage) if the instance does not exist or its platform records no console; fails if there is no output
 /// yet.
 pub fn verb(platforms: &Platforms, global: &Global, args: &LogsArgs) -> Result<u8> {
     let pool = Pool::open(&workspace::pool_directory(global)?)?;
@@ -39,11 +39,7 @@ pub fn verb(platforms: &Platforms, global: &Global, args: &LogsArgs) -> Result<u
         state.is_ok_and(|state| state.records.contains_key(&record.id))
     };
     show(&console, args.follow, exists).map_err(|error| {
-        Error::new(
-            ErrorKind::Infra,
-            format!("`{name}` has no console output yet"),
-        )
-        .with_source(error)
+        Error::infra(format!("`{name}` has no console output yet")).with_source(error)
     })?;
     Ok(0)
 }

@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::{
     cli::{Global, InstanceArgs},
     commands::interactive,
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     process::Watch,
     provision::pool::{Holder, Pool, ProcessIdentity, Seen},
     run::workspace,
@@ -42,7 +42,7 @@ pub fn verb(global: &Global, on: &InstanceArgs) -> Result<u8> {
         Some((seen, holder)) => {
             let (name, by) = (seen.record.name(), holder.describe());
             let message = format!("`{name}` is held by {by}, which is not a lease by hand");
-            Err(Error::new(ErrorKind::Infra, message).with_hint("wait until that process ends"))
+            Err(Error::infra(message).with_hint("wait until that process ends"))
         }
         None => {
             ui::note(format!("{} is not leased", on.instance));
@@ -61,7 +61,7 @@ fn end(seen: &Seen, holder: &Holder) -> Result<()> {
     let failed = |why: String| {
         let (name, by) = (seen.record.name(), holder.describe());
         let message = format!("failed to release `{name}` ({by}): {why}");
-        Error::new(ErrorKind::Infra, message)
+        Error::infra(message)
     };
     let pid = Pid::from_raw(holder.process.pid.cast_signed());
     // The pid of a process on another host or of an ended process may belong to another process here.

@@ -15,7 +15,7 @@ use tokio::{process::Child, signal::unix::SignalKind};
 use crate::{
     cli::{Global, ShellArgs},
     commands::{
-        interactive::{self, AccessRequest, MachineGuard},
+        interactive::{AccessRequest, MachineGuard},
         up,
     },
     connect::{self, Reach, ssh_file},
@@ -45,23 +45,11 @@ pub fn verb(platforms: &Platforms, global: &Global, args: &ShellArgs) -> Result<
     if std::io::stdin().is_terminal() {
         up::offer(&ask)?;
     }
-    interactive::runtime()?.block_on(async {
-        let (guard, mut signals) = MachineGuard::enter(&ask).await?;
-        let opened = open(&guard, &mut signals).await;
-        let end = match &opened {
-            Ok((_, end)) => *end,
-            Err(_) => LeaseEnd::CutOff,
-        };
-        if let Ok((status, _)) = &opened {
-            guard.explain(code(*status)).await;
-        }
-        guard.leave(end).await?;
-        Ok(code(opened?.0))
-    })
+    ask.run(async |guard, signals| open(guard, signals).await)
 }
 
 /// Runs a shell until it ends.
-async fn open(guard: &MachineGuard, signals: &mut Signals) -> Result<(ExitStatus, LeaseEnd)> {
+async fn open(guard: &MachineGuard, signals: &mut Signals) -> Result<(u8, LeaseEnd)> {
     let name = guard.machine.name();
     let deployed = guard.deployed()?;
     let private = private::private_directory()?;
@@ -78,7 +66,7 @@ async fn open(guard: &MachineGuard, signals: &mut Signals) -> Result<(ExitStatus
     let (status, end) = run(shell, signals).await?;
     // The shell was ended by the close of its terminal, even if this process got no signal.
     let closed = tty && !std::io::stdin().is_terminal();
-    Ok((status, if closed { LeaseEnd::CutOff } else { end }))
+    Ok((code(status), if closed { LeaseEnd::CutOff } else { end }))
 }
 
 /// Runs the shell and forwards signals that end it, such as the close of the terminal. Ctrl-C and Ctrl-\\ are left to the
@@ -121,6 +109,6 @@ fn pass_on(child: &Child, signal: Option<Signal>) {
 fn code(status: ExitStatus) -> u8 {
     match (status.code(), status.signal()) {
         (Some(code), _) => u8::try_from(code).unwrap_or(255),
-        (None, signal) => interactive::code_of_signal(signal.unwrap_or(127)),
+        (None, signal) => process::code_of_signal(signal.unwrap_or(127)),
     }
 }

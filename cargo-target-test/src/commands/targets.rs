@@ -10,7 +10,7 @@ use crate::{
     cli::{Global, TargetsArgs},
     commands::interactive,
     connect::{self, Reach},
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     provision::{
         platform::Platforms,
         pool::{InstanceFacts, Pool, ProcessIdentity, Seen, time},
@@ -138,7 +138,7 @@ fn print_ssh_clients(pool: &Pool) -> Result<()> {
 }
 
 fn unprintable(error: serde_json::Error) -> Error {
-    Error::new(ErrorKind::Other, "failed to print the targets").with_source(error)
+    Error::other("failed to print the targets").with_source(error)
 }
 
 /// Returns the instances in the pool, sorted by name.
@@ -146,9 +146,7 @@ fn unprintable(error: serde_json::Error) -> Error {
 /// # Errors
 /// Fails if the pool cannot be used.
 pub fn rows(pool: &Pool) -> Result<Vec<Row>> {
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs());
+    let now = interactive::now();
     Ok(pool.overview()?.iter().map(|seen| row(seen, now)).collect())
 }
 

@@ -19,7 +19,10 @@ use crate::{
     provision::{
         InstanceSet, PoolProvisioner, PoolRun, Provisioner, platform::Platforms, pool::Pool,
     },
-    run::workspace::{self, Workspace},
+    run::{
+        runtime,
+        workspace::{self, Workspace},
+    },
     ui,
 };
 
@@ -35,7 +38,7 @@ pub fn verb(platforms: &Platforms, global: &Global, args: &UpArgs) -> Result<u8>
     }
     let sets = args.targets.iter().map(|one| wanted(&workspace, one));
     let sets = sets.collect::<Result<Vec<_>>>()?;
-    interactive::runtime()?.block_on(up(global, &workspace, sets, args.time))
+    runtime::block_on(up(global, &workspace, sets, args.time))
 }
 
 /// Asks on the terminal whether to deploy an instance, if the name is that of a target without instances.
@@ -47,18 +50,12 @@ pub(super) fn offer(ask: &AccessRequest<'_>) -> Result<()> {
     }
     let question = format!("target `{name}` has no instance; deploy one? [y/N]");
     if interactive::confirm("", &question)? {
-        let targets = vec![UpTarget {
-            target: name.clone(),
-            count: 1,
-        }];
-        verb(
-            ask.platforms,
-            ask.global,
-            &UpArgs {
-                targets,
-                time: None,
-            },
-        )?;
+        let (target, count) = (name.clone(), 1);
+        let args = UpArgs {
+            targets: vec![UpTarget { target, count }],
+            time: None,
+        };
+        verb(ask.platforms, ask.global, &args)?;
     }
     Ok(())
 }
@@ -98,12 +95,8 @@ fn wanted(workspace: &Workspace, up: &UpTarget) -> Result<InstanceSet> {
     }
     workspace.check_target(number)?;
     let wanted = workspace.wanted(number, up.count)?;
-    Ok(InstanceSet::new(
-        wanted,
-        0,
-        target.label.clone(),
-        target.cost,
-    ))
+    let label = target.label.clone();
+    Ok(InstanceSet::new(wanted, 0, label, target.cost))
 }
 
 /// Deploys all at once, and prints each that is ready. After a signal, what is not ready is deleted.

@@ -6,9 +6,9 @@
 
 use std::{
     io,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -18,7 +18,7 @@ use target_fixtures::wire::{BrokerRequest, Reply};
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::{
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     execute::Executor,
     provision::{PoolProvisioner, Provisioner},
     run_event::Sink,
@@ -43,19 +43,16 @@ mod waits;
 
 pub(super) use active_lease::ActiveLease;
 pub use artifacts::CaseArtifacts;
-use case::Cases;
 pub use case_table::{CaseTable, LeasingCase, Runnable, TestStart};
 use connection::{ClientConnection, request_failure};
-use failed::FailedCases;
+use failed::FailedCase;
 use fixtures::SharedFixtures;
-use lease_ends::LeaseEnds;
 pub use leases::ActiveLeases;
-use leases::Leases;
+use on_host::OnHost;
 pub use place::BrokerPlace;
 pub use previous::{PreviousLookup, PreviousOf};
-use session::SessionParts;
-use standalone::{CaseLookup, Standalone};
-use waits::LeaseWaits;
+use standalone::CaseLookup;
+use waits::WaitNotices;
 
 /// The time limit for leases to end after their holders are gone.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -65,15 +62,15 @@ pub struct Broker {
     server: Arc<Server>,
 }
 
-/// The parts of the broker that serve a client.
+/// The state of a broker. The files of this room add what it does.
 struct Server {
-    provisioner: Arc<PoolProvisioner>,
-    leases: Arc<ActiveLeases>,
-    ends: Arc<LeaseEnds>,
-    sessions: Arc<SessionParts>,
-    cases: Cases,
-    standalone: Standalone,
-    clients: Clients,
+    setup: BrokerSetup,
+    fixtures: SharedFixtures,
+    /// The running tests on the host.
+    on_host: Arc<OnHost>,
+    notices: WaitNotices,
+    /// The failed cases whose instances are kept.
+    failed: Mutex<Vec<FailedCase>>,
     /// The number of running operations that may hold or get a lease.
     serving: AtomicU64,
 }
@@ -84,7 +81,7 @@ struct Serving<'a>(&'a Server);
 impl Drop for Serving<'_> {
     fn drop(&mut self) {
         self.0.serving.fetch_sub(1, Ordering::Relaxed);
-        self.0.provisioner.changed().notify_waiters();
+        self.0.setup.pool.changed().notify_waiters();
     }
 }
 
@@ -122,12 +119,19 @@ impl Broker {
     /// # Errors
     /// Fails if the socket cannot be bound.
     pub fn start(setup: BrokerSetup) -> Result<Self> {
-        let socket = Self::socket_in(&setup.place.folder);
+        let socket = BrokerPlace::socket_in(&setup.place.folder);
         let listener = UnixListener::bind(&socket).map_err(|error| {
             let message = format!("failed to listen on `{}`", socket.display());
-            Error::new(ErrorKind::Other, message).with_source(error)
+            Error::other(message).with_source(error)
         })?;
-        let server = Arc::new(Server::new(setup));
+        let server = Arc::new(Server {
+            fixtures: SharedFixtures::new(setup.sink.clone()),
+            on_host: Arc::default(),
+            notices: WaitNotices::default(),
+            failed: Mutex::default(),
+            serving: AtomicU64::new(0),
+            setup,
+        });
         tokio::spawn(accept(Arc::clone(&server), listener));
         Ok(Self { server })
     }
@@ -157,50 +161,39 @@ impl Broker {
         })
     }
 
-    /// Returns the socket's path in a broker's folder.
-    pub fn socket_in(folder: &Path) -> PathBuf {
-        BrokerPlace::socket_in(folder)
-    }
-
-    /// Returns the file for `ssh -F` in a broker's folder.
-    pub fn ssh_config_in(folder: &Path) -> PathBuf {
-        BrokerPlace::ssh_config_in(folder)
-    }
-
     /// Cancels deploys and waits, because a user interrupted the run.
     pub fn interrupt(&self) {
-        self.server.provisioner.interrupt();
+        self.server.setup.pool.interrupt();
     }
 
     /// Cancels deploys and waits, because the run is over.
     pub fn cancel(&self) {
-        self.server.provisioner.cancel();
+        self.server.setup.pool.cancel();
     }
 
     /// Waits until leases of tests that were just killed have ended, ends the remaining leases, and tears down all
     /// shared fixtures.
     pub async fn end_leases(&self) {
         self.until(|| self.serving() == 0).await;
-        self.server.ends.end_on_instances().await;
+        self.server.end_on_instances().await;
         // Instances that no case needs may still be torn down; fixtures of the run are the last.
         self.until(|| self.clients() == 0).await;
-        self.server.ends.end_of_run().await;
-        self.server.provisioner.disconnect();
+        self.server.end_of_run().await;
+        self.server.setup.pool.disconnect();
     }
 
     /// Opens a shell on each instance of the failed cases, one after the other, in this terminal, and ends their
     /// leases. Without a terminal, only ends the leases.
     pub async fn open_shells(&self) {
         self.until(|| self.clients() == 0).await;
-        let Server { cases, ends, .. } = &*self.server;
-        cases.failed.open_shells(ends).await;
+        self.server.open_shells().await;
     }
 
     /// Waits, up to a limit, until operations have ended: the end of nextest's last case may not have arrived yet.
     async fn until(&self, have_ended: impl Fn() -> bool) {
         let ended = async {
             loop {
-                let changed = self.server.provisioner.changed().notified();
+                let changed = self.server.setup.pool.changed().notified();
                 if have_ended() {
                     break;
                 }
@@ -217,7 +210,7 @@ impl Broker {
 
     /// Returns the number of clients that are being served and of operations that they started.
     pub fn clients(&self) -> u64 {
-        let busy = u64::from(self.server.provisioner.is_busy());
+        let busy = u64::from(self.server.setup.pool.is_busy());
         self.serving() + busy
     }
 }
@@ -225,95 +218,29 @@ impl Broker {
 impl Drop for Broker {
     fn drop(&mut self) {
         // Nobody accepts connections any more.
-        let _ = std::fs::remove_file(Self::socket_in(&self.server.cases.place.folder));
+        let _ = std::fs::remove_file(BrokerPlace::socket_in(&self.server.setup.place.folder));
     }
 }
 
 impl Server {
-    fn new(setup: BrokerSetup) -> Self {
-        let BrokerSetup {
-            place,
-            pool,
-            leases_from,
-            leases,
-            table,
-            clients,
-            previous,
-            sink,
-        } = setup;
-        let all = Arc::new(Leases {
-            active: Arc::clone(&leases),
-            from: leases_from,
-            changed: Arc::clone(pool.changed()),
-        });
-        let fixtures = Arc::new(SharedFixtures::new(sink.clone()));
-        let sessions = Arc::new(SessionParts {
-            fixtures: Arc::clone(&fixtures),
-            sink: sink.clone(),
-            previous,
-            ssh_config: BrokerPlace::ssh_config_in(&place.folder),
-        });
-        let ends = Arc::new(LeaseEnds {
-            provisioner: Arc::clone(&pool),
-            leases: Arc::clone(&all),
-            fixtures,
-            place: place.clone(),
-            sink: sink.clone(),
-            releases: table.releases(),
-        });
-        let waits = LeaseWaits::new(Arc::clone(&pool), all, table.captured());
-        let waits = Arc::new(waits);
-        let standalone = Standalone {
-            waits: Arc::clone(&waits),
-            ends: Arc::clone(&ends),
-            sessions: Arc::clone(&sessions),
-        };
-        let cases = Cases {
-            table,
-            provisioner: Arc::clone(&pool),
-            waits,
-            ends: Arc::clone(&ends),
-            failed: FailedCases::new(Arc::clone(&pool), &place),
-            on_host: Arc::default(),
-            place,
-            sink,
-        };
-        Self {
-            provisioner: pool,
-            leases,
-            ends,
-            sessions,
-            cases,
-            standalone,
-            clients,
-            serving: AtomicU64::new(0),
-        }
-    }
-
-    async fn serve(&self, stream: UnixStream) -> io::Result<()> {
+    async fn serve(self: &Arc<Self>, stream: UnixStream) -> io::Result<()> {
         let pid = stream.peer_cred()?.pid().unwrap_or(0).cast_unsigned();
         let mut connection = ClientConnection::accept(stream).await?;
         let request = connection.requests.recv().await;
         let _serving = self.serving();
-        let refused = match (request, &self.clients) {
+        let refused = match (request, &self.setup.clients) {
             (None, _) => return Ok(()),
-            (Some((request @ BrokerRequest::Start { .. }, _)), Clients::Runners(executor)) => {
-                let connection = &mut connection;
+            (Some((BrokerRequest::Start(request), _)), Clients::Runners(executor)) => {
                 return self
-                    .cases
-                    .serve(&**executor, connection, pid, request)
+                    .serve_runner(&**executor, &mut connection, pid, request)
                     .await;
             }
-            (Some((request @ BrokerRequest::Acquire { .. }, _)), Clients::Tests(lookup)) => {
-                let connection = &mut connection;
-                return self
-                    .standalone
-                    .serve(lookup, connection, pid, request)
-                    .await;
+            (Some((BrokerRequest::Acquire(request), _)), Clients::Tests(lookup)) => {
+                return self.serve_test(lookup, &mut connection, pid, request).await;
             }
             (Some((BrokerRequest::Attach { lease }, _)), _) => {
-                let held = self.leases.get(&lease);
-                let on_host = self.cases.on_host.get(&lease);
+                let held = self.setup.leases.get(&lease);
+                let on_host = self.on_host.get(&lease);
                 let leased = Reply::Leased {
                     lease,
                     instances: (held.as_ref()).map_or(Vec::new(), |held| held.instances.clone()),
@@ -322,19 +249,17 @@ impl Server {
                 match (held, on_host) {
                     (Some(held), _) => {
                         connection.replies.send(&leased).await?;
-                        return session::serve(&self.sessions, &mut connection, &held).await;
+                        return session::serve(self, &mut connection, &held).await;
                     }
                     (None, Some(attempt)) => {
                         connection.replies.send(&leased).await?;
-                        return on_host::serve(&self.sessions, &mut connection, &attempt).await;
+                        return self.serve_on_host(&mut connection, &attempt).await;
                     }
                     (None, None) => "the lease has ended",
                 }
             }
-            (Some((BrokerRequest::Start { .. }, _)), _) => {
-                "this broker serves tests without a runner"
-            }
-            (Some((BrokerRequest::Acquire { .. }, _)), _) => "this broker serves one run only",
+            (Some((BrokerRequest::Start(_), _)), _) => "this broker serves tests without a runner",
+            (Some((BrokerRequest::Acquire(_), _)), _) => "this broker serves one run only",
             _ => "the first request must be start, attach or acquire",
         };
         let refused = Reply::Refused(request_failure(refused));

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::broker::Broker;
 use crate::{
     case::verdict::EXIT_INTERRUPTED,
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     process,
     provision::{Provisioner, Report},
     ui,
@@ -73,7 +73,7 @@ pub(crate) async fn within_limits(
         }
     };
     process::kill_scripts();
-    Err(Error::new(ErrorKind::Infra, left)
+    Err(Error::infra(left)
         .with_hint("`cargo target-test --delete-targets` deletes the remaining instances")
         .with_exit_code(EXIT_INTERRUPTED.into()))
 }

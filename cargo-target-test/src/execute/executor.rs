@@ -4,7 +4,7 @@
 use std::{
     os::unix::process::ExitStatusExt,
     path::PathBuf,
-    process::Command,
+    process::{Command, ExitStatus},
     time::{Duration, Instant},
 };
 
@@ -196,18 +196,22 @@ impl Launcher for LocalLauncher {
                 }
                 () = loss(lease) => child.end().await?,
             };
-            let exit = match status.signal() {
-                Some(signal) => Exit::Signal(process::signal_name(signal)),
-                None => Exit::Code(status.code().unwrap_or_default()),
-            };
             Ok(ProcessEnd {
-                exit: Some(exit),
+                exit: Some(exit_of(status)),
                 took: began.elapsed(),
                 started: true,
                 timed_out,
                 interrupted: false,
             })
         })
+    }
+}
+
+/// Returns the exit code of a process, or the signal that ended it.
+pub(super) fn exit_of(status: ExitStatus) -> Exit {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => Exit::Code(code),
+        (None, signal) => Exit::Signal(process::signal_name(signal.unwrap_or(0))),
     }
 }
 
@@ -231,7 +235,7 @@ async fn loss(lease: Option<(String, Lost)>) {
 struct KilledOnDrop(tokio::process::Child);
 
 impl KilledOnDrop {
-    async fn end(&mut self) -> std::io::Result<std::process::ExitStatus> {
+    async fn end(&mut self) -> std::io::Result<ExitStatus> {
         self.0.kill().await?;
         self.0.wait().await
     }

@@ -106,7 +106,7 @@ impl HostProcess {
             Err(error) => return AttemptResult::new(Verdict::Infra(error.chain())),
         };
         let expect_fail = case.start.expect_fail.as_slice();
-        let (message, connection_lost) = active.failure();
+        let (message, connection_lost) = active.said().failed.clone().unzip();
         let loss = match ended.succeeded() && expect_fail.is_empty() {
             true => active.find_crash(DECISION).await,
             false => active.find_loss(DECISION).await,
@@ -115,7 +115,7 @@ impl HostProcess {
             Some(loss) if loss.is_crash() => (Some(loss.chain()), None),
             Some(loss) => (None, Some(loss.chain())),
             // A test that failed by a lost connection has found nothing, even if the machine answers again.
-            None => (None, connection_lost),
+            None => (None, connection_lost.flatten()),
         };
         if let Some(cause) = &crashed {
             lease.mark_dirty(DirtyReason::Crashed(one_line(cause)));
@@ -145,11 +145,11 @@ impl HostProcess {
             lease.mark_dirty(DirtyReason::Unhealthy(first.clone()));
         }
         let fails = around.is_some_and(|around| around.on_finding == OnFinding::Fail);
-        let skipped = active.skipped();
+        let said = active.said();
         let evidence = Evidence {
             expect_fail,
             message: message.as_deref(),
-            skipped: skipped.as_deref(),
+            skipped: said.skipped.as_deref(),
             lost: lost.as_deref(),
             crashed: crashed.as_deref(),
             unhealthy: fails && !findings.is_empty(),
@@ -157,7 +157,7 @@ impl HostProcess {
         };
         let verdict = judge(&evidence);
         let declared = evidence.expected().map(|one| one.reason.clone());
-        let (expected, fixtures) = active.said();
+        let fixtures = said.fixtures_took;
         let [stdout, stderr] = output_files(&output);
         let consoles = match verdict.is_final() {
             true => Vec::new(),
@@ -168,7 +168,7 @@ impl HostProcess {
             took: ended.took,
             fixtures: fixtures.all.min(ended.took),
             tear_down: fixtures.tear_down.min(ended.took),
-            expected: declared.or(expected),
+            expected: declared.or(said.expected.clone()),
             exit: ended.exit.clone(),
             message: message.filter(|_| verdict.is_failure()),
             timed_out: case.start.timeout.filter(|_| ended.timed_out),
@@ -240,18 +240,20 @@ pub(super) fn save_consoles<'m>(
 
 /// Returns the files of an attempt's standard output and standard error.
 fn output_files(output: &Path) -> [Option<OutputFile>; 2] {
-    ["stdout", "stderr"].map(|ending| {
-        let path = output_file(output, ending);
-        let mut file = File::open(&path).ok()?;
-        let length = file.metadata().ok()?.len();
-        let start = length.saturating_sub(TAIL as u64);
-        file.seek(SeekFrom::Start(start)).ok()?;
-        let mut tail = Vec::new();
-        file.take(TAIL as u64).read_to_end(&mut tail).ok()?;
-        Some(OutputFile {
-            path,
-            length,
-            tail: String::from_utf8_lossy(&tail).into_owned(),
-        })
+    ["stdout", "stderr"].map(|ending| output_part(output_file(output, ending)))
+}
+
+/// Returns a file of an attempt's output, unless it cannot be read.
+pub(super) fn output_part(path: PathBuf) -> Option<OutputFile> {
+    let mut file = File::open(&path).ok()?;
+    let length = file.metadata().ok()?.len();
+    let start = length.saturating_sub(TAIL as u64);
+    file.seek(SeekFrom::Start(start)).ok()?;
+    let mut tail = Vec::new();
+    file.take(TAIL as u64).read_to_end(&mut tail).ok()?;
+    Some(OutputFile {
+        path,
+        length,
+        tail: String::from_utf8_lossy(&tail).into_owned(),
     })
 }

@@ -281,13 +281,10 @@ impl CargoNextest {
 
     fn show(&self, command: &Command) {
         if self.verbose {
-            let words = std::iter::once(command.get_program()).chain(command.get_args());
-            let words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
-            let line = shlex::try_join(words.iter().map(AsRef::as_ref));
-            ui::note(format!(
-                "running {}",
-                line.unwrap_or_else(|_| words.join(" "))
-            ));
+            let words = process::words(command);
+            let line = shlex::try_join(words.iter().map(String::as_str));
+            let line = line.unwrap_or_else(|_| words.join(" "));
+            ui::note(format!("running {line}"));
         }
     }
 }

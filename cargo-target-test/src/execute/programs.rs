@@ -14,7 +14,7 @@ use std::{
 
 use crate::{
     connect::upload::hash_file,
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     playbook::did_you_mean,
     provision::Machine,
     sync::{self, lock},
@@ -107,7 +107,7 @@ impl Programs {
     /// Finds the programs that a test declares: binaries of its package, or else of the workspace.
     ///
     /// # Errors
-    /// [`ErrorKind::Build`] if the binary is unknown or ambiguous.
+    /// [`ErrorKind::Build`](crate::ErrorKind::Build) if the binary is unknown or ambiguous.
     pub fn of_test(&self, test: &DeclaringTest<'_>) -> Result<CasePrograms> {
         let mut all = BTreeMap::new();
         for name in test.programs {
@@ -151,7 +151,7 @@ impl Programs {
             }
         };
         let message = format!("test `{}` declares program `{name}`: {which}", test.name);
-        let error = Error::new(ErrorKind::Build, message);
+        let error = Error::build(message);
         let known = self.packages.iter().flat_map(|one| &one.binaries);
         let known: Vec<_> = known.map(String::as_str).collect();
         Err(match did_you_mean(name, &known) {
@@ -164,7 +164,7 @@ impl Programs {
     /// returns a path for (by package id and name) are not built again. Cargo's messages are printed.
     ///
     /// # Errors
-    /// [`ErrorKind::Build`] if Cargo fails.
+    /// [`ErrorKind::Build`](crate::ErrorKind::Build) if Cargo fails.
     pub fn build_all<'a>(
         &self,
         cases: impl Iterator<Item = &'a CasePrograms>,
@@ -211,7 +211,7 @@ impl CasePrograms {
     /// Returns a build of the program that the machine can run.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] if the test does not declare the program, if it cannot be built, or if it is of another
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) if the test does not declare the program, if it cannot be built, or if it is of another
     /// architecture.
     pub async fn for_machine(&self, name: &str, machine: &Machine) -> Result<Arc<BuiltProgram>> {
         let program = self.all.get(name).ok_or_else(|| undeclared(name))?;

@@ -10,12 +10,12 @@ use std::{
     process::Command,
 };
 
-use target_fixtures::wire::{Exit, ExpectedFailure, Failure, Run, Secret};
+use target_fixtures::wire::{Exit, ExpectedFailure, Failure, Run, Secret, StartRequest};
 
 use crate::{
     bounded,
     case::verdict::{EXIT_FAILED, EXIT_INFRA, Evidence, Verdict, judge},
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     execute::nextest::{VARIABLES, stage::listing_file},
     process, secret, ui,
 };
@@ -24,7 +24,7 @@ mod broker;
 mod child;
 mod tees;
 
-use broker::{BrokerClient, Position, Told};
+use broker::{BrokerClient, Told};
 use child::{CaughtSignals, ChildEnd, OutputHandling};
 
 /// The hidden verb of the runner.
@@ -61,17 +61,11 @@ struct Call {
 /// Runs the verb with the arguments after it, and returns the exit code.
 pub fn main(verb: &OsStr, arguments: Vec<OsString>) -> u8 {
     process::write_no_core();
-    let answer = Call::parse(verb == DEBUG_VERB, arguments).and_then(|call| {
-        if call
-            .arguments
-            .first()
-            .is_some_and(|first| first == "--list")
-        {
-            call.list()
-        } else {
-            call.run()
-        }
-    });
+    let answer =
+        Call::parse(verb == DEBUG_VERB, arguments).and_then(|call| match call.arguments.first() {
+            Some(first) if first == "--list" => call.list(),
+            _ => call.run(),
+        });
     answer.unwrap_or_else(|error| {
         ui::error(&error);
         error.exit_code()
@@ -112,19 +106,15 @@ impl Call {
     }
 
     fn run(&self) -> Result<u8> {
-        let at = self
-            .arguments
-            .iter()
-            .position(|word| word == "--exact")
-            .ok_or_else(wrong_call)?;
-        let name = self
-            .arguments
-            .get(at + 1)
-            .ok_or_else(wrong_call)?
-            .to_string_lossy();
+        let mut words = self.arguments.iter();
+        let at = words.position(|word| word == "--exact");
+        let (Some(at), Some(name)) = (at, words.next()) else {
+            return Err(wrong_call());
+        };
+        let name = name.to_string_lossy().into_owned();
         let signals = CaughtSignals::catch()?;
         let mut broker = BrokerClient::connect(&self.socket)?;
-        match broker.start(&self.binary, &name, &position(), &signals)? {
+        match broker.start(self.start(name), &signals)? {
             Told::Run(run) => {
                 for Secret { name, value } in &run.secrets {
                     secret::register(name, value);
@@ -153,6 +143,19 @@ impl Call {
         }
     }
 
+    /// Returns the question for the broker, with the position of this attempt in its run.
+    fn start(&self, name: String) -> StartRequest {
+        let number = |name| std::env::var(name).ok()?.parse().ok();
+        let attempt = number("NEXTEST_ATTEMPT").unwrap_or(1);
+        StartRequest {
+            binary: self.binary.to_string_lossy().into_owned(),
+            name,
+            attempt,
+            attempts: number("NEXTEST_TOTAL_ATTEMPTS").unwrap_or(attempt),
+            stress_index: number("NEXTEST_STRESS_CURRENT"),
+        }
+    }
+
     /// Returns the command of the real test, with nextest's arguments except the name of the case.
     fn command(&self, at: usize, run: &Run) -> Command {
         let mut words = self.debugger.clone();
@@ -169,17 +172,6 @@ impl Call {
             }
         }
         command
-    }
-}
-
-/// Returns the position of this attempt in its run.
-fn position() -> Position {
-    let number = |name| std::env::var(name).ok()?.parse().ok();
-    let attempt = number("NEXTEST_ATTEMPT").unwrap_or(1);
-    Position {
-        attempt,
-        attempts: number("NEXTEST_TOTAL_ATTEMPTS").unwrap_or(attempt),
-        stress_index: number("NEXTEST_STRESS_CURRENT"),
     }
 }
 
@@ -281,10 +273,7 @@ fn infra(failure: &Failure) {
 }
 
 fn wrong_call() -> Error {
-    Error::new(
-        ErrorKind::Usage,
-        "this verb is internal: nextest calls it with a test binary",
-    )
+    Error::usage("this verb is internal: nextest calls it with a test binary")
 }
 
 #[cfg(test)]

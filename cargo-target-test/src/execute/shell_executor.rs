@@ -12,7 +12,7 @@ use std::{
 
 use target_fixtures::wire::{Exit, ShellCommand, Stream};
 
-use super::{Executor, Launcher, output_file};
+use super::{Executor, Launcher, host_process::output_part, output_file};
 use crate::{
     case::{
         CaseInfo, RunsOn,
@@ -21,7 +21,7 @@ use crate::{
     connect::{CommandEvent, Running},
     error::{Error, ErrorKind, Result},
     provision::{BoxFuture, Lease, Machine, describe},
-    run_event::{Attempt, AttemptResult, OutputFile, RunEventKind, Sink, TAIL},
+    run_event::{Attempt, AttemptResult, OutputFile, RunEventKind, Sink},
     secret::{self, RedactedStream},
 };
 
@@ -138,7 +138,7 @@ impl ShellTests {
         let binary = folder.file_name().unwrap_or_default().to_string_lossy();
         let usage = |problem: &str| {
             let message = format!("folder `{}`: {problem}", folder.display());
-            Error::new(ErrorKind::Usage, message)
+            Error::usage(message)
         };
         if self
             .tests
@@ -310,8 +310,6 @@ struct KeptStream {
     path: PathBuf,
     file: fs_err::File,
     secrets: RedactedStream,
-    length: u64,
-    tail: Vec<u8>,
     /// The start of a character whose end has not come yet.
     rest: Vec<u8>,
 }
@@ -343,7 +341,7 @@ impl Kept {
                 CommandEvent::Lost(error) => return Err(error),
             }
         }
-        Err(Error::new(ErrorKind::Infra, "the connection was closed"))
+        Err(Error::infra("the connection was closed"))
     }
 
     fn emit(&self, stream: Stream, text: String) {
@@ -361,7 +359,8 @@ impl Kept {
         self.emit(Stream::Stdout, rest);
         let rest = self.stderr.flush();
         self.emit(Stream::Stderr, rest);
-        [self.stdout, self.stderr].map(KeptStream::finish)
+        [self.stdout.path, self.stderr.path]
+            .map(|path| output_part(path).filter(|file| file.length > 0))
     }
 }
 
@@ -371,8 +370,6 @@ impl KeptStream {
             file: fs_err::File::create(&path)?,
             path,
             secrets: secret::stream(),
-            length: 0,
-            tail: Vec::new(),
             rest: Vec::new(),
         })
     }
@@ -380,7 +377,7 @@ impl KeptStream {
     /// Keeps a piece of output. Returns the text that is complete now, without secrets.
     fn push(&mut self, bytes: &[u8]) -> Result<String> {
         let bytes = self.secrets.push(bytes).into_owned();
-        self.write(&bytes)?;
+        self.file.write_all(&bytes)?;
         self.rest.extend(bytes);
         let whole = match std::str::from_utf8(&self.rest) {
             Err(error) if error.error_len().is_none() => error.valid_up_to(),
@@ -395,26 +392,9 @@ impl KeptStream {
     fn flush(&mut self) -> String {
         let rest = self.secrets.finish();
         // What cannot be kept is shown at least.
-        let _ = self.write(&rest);
+        let _ = self.file.write_all(&rest);
         self.rest.extend(rest);
         String::from_utf8_lossy(&std::mem::take(&mut self.rest)).into_owned()
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.file.write_all(bytes)?;
-        self.length += bytes.len() as u64;
-        self.tail.extend(bytes);
-        let surplus = self.tail.len().saturating_sub(TAIL);
-        self.tail.drain(..surplus);
-        Ok(())
-    }
-
-    fn finish(self) -> Option<OutputFile> {
-        (self.length > 0).then(|| OutputFile {
-            tail: String::from_utf8_lossy(&self.tail).into_owned(),
-            length: self.length,
-            path: self.path,
-        })
     }
 }
 

@@ -100,7 +100,7 @@ impl Orchestrator for Pull {
             let finished = tokio::select! {
                 report = provisioner.finish(self.keep) => report,
                 () = interrupted_again(&mut signals, result.interrupted) => {
-                    Err(Error::new(ErrorKind::Infra, "interrupted: instances remain"))
+                    Err(Error::infra("interrupted: instances remain"))
                 }
             };
             result.clean_up = CleanUp::from(finished?);
@@ -119,7 +119,7 @@ fn refuse_host_cases(cases: &[Arc<CaseInfo>]) -> Result<()> {
     let mut on_host = cases.iter().filter(|case| case.runs_on == RunsOn::Host);
     on_host.next().map_or(Ok(()), |case| {
         let message = format!("`{case}` runs on this host, not on a machine of a provisioner");
-        Err(Error::new(ErrorKind::Usage, message))
+        Err(Error::usage(message))
     })
 }
 
@@ -326,7 +326,7 @@ impl Shared {
         };
         let answer = tokio::select! {
             answer = acquire => answer,
-            () = self.stop() => Err(Error::new(ErrorKind::Infra, "the run was interrupted")),
+            () = self.stop() => Err(Error::infra("the run was interrupted")),
         };
         match answer {
             Ok(lease) => Step::Granted(Box::new(lease), began.elapsed()),

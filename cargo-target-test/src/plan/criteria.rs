@@ -2,8 +2,6 @@
 //!
 //! Must not know how rules are written.
 
-use target_fixtures::metadata::Metadata;
-
 use super::Choosing;
 use crate::{
     case::reason::ExclusionReason,
@@ -124,8 +122,7 @@ fn is_met_by(rule: &Rule, test: &Test, inventory: &Inventory) -> bool {
     };
     let binary = &inventory.binaries[test.binary];
     let modules = || (test.name.match_indices("::")).map(|(end, _)| &test.name[..end]);
-    let nothing = Metadata::default();
-    let metadata = test.metadata.as_ref().unwrap_or(&nothing);
+    let metadata = test.declared();
     let is = |wanted: &Option<Texts>, is: Option<&String>| match (wanted, is) {
         (None, _) => true,
         (Some(wanted), is) => is.is_some_and(|is| wanted.0.contains(is)),

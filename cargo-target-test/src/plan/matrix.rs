@@ -7,15 +7,15 @@ use std::{collections::HashSet, sync::Arc};
 use target_fixtures::metadata::Metadata;
 
 use super::{
-    Case, Choosing, Durations, Exclusion, Plan,
+    Case, Choosing, Exclusion, Plan,
     criteria::{Criteria, Said},
     notes, order, overrides,
     prefer::Loads,
-    select::{expected_failures, fits, skip_reason, skip_reason_everywhere, with_meant},
+    select::{expected_failures, fits, skip_reason, with_meant},
 };
 use crate::{
     case::{CaseInfo, RunsOn, reason::ExclusionReason},
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     inventory::{Inventory, Test},
     playbook::{PlaybookTarget, Select},
 };
@@ -27,7 +27,7 @@ use crate::{
 /// run once, on the host. The plan contains only tests that the criteria include.
 ///
 /// # Errors
-/// [`ErrorKind::Playbook`] if the plan has more than a million cases.
+/// [`ErrorKind::Playbook`](crate::ErrorKind::Playbook) if the plan has more than a million cases.
 pub fn build(
     inventory: &Inventory,
     targets: &[PlaybookTarget],
@@ -87,7 +87,7 @@ const MOST_CASES: u64 = 1_000_000;
 
 fn too_many(planned: u64) -> Error {
     let message = format!("{planned} cases are too many: a plan has at most {MOST_CASES}");
-    Error::new(ErrorKind::Playbook, message).with_hint(
+    Error::playbook(message).with_hint(
         "cases are tests x targets x `times` of criteria; select fewer targets with `--on`",
     )
 }
@@ -149,7 +149,7 @@ impl Texts {
 
 impl Matrix<'_> {
     fn add_plain(&mut self, number: usize, test: &Test) {
-        if let Some(reason) = test.metadata.as_ref().and_then(nowhere) {
+        if let Some(reason) = nowhere(test.declared()) {
             return self.leave(number, None, reason);
         }
         match self.criteria.of(number, test, None) {
@@ -163,16 +163,10 @@ impl Matrix<'_> {
     fn multiply(&mut self, tests: Vec<(usize, &Test)>) {
         let choosing = self.choosing;
         let mut careless = Vec::new();
-        let nothing = Durations::default();
-        let durations = if choosing.shared {
-            &nothing
-        } else {
-            choosing.durations
-        };
-        let mut loads = Loads::new(self.inventory, self.targets, durations, choosing);
+        let mut loads = Loads::new(self.inventory, self.targets, choosing);
         for (number, test) in tests {
             for (target, times) in self.fitting(number, test) {
-                match test.metadata.as_ref().and_then(|metadata| metadata.any) {
+                match test.declared().any {
                     Some(true) => careless.push((number, target, times)),
                     _ => {
                         loads.add(number, target, times);
@@ -204,7 +198,7 @@ impl Matrix<'_> {
 
     /// Returns the targets that a test runs on and the repetitions on each. Adds an exclusion for every other target.
     fn fitting(&mut self, number: usize, test: &Test) -> Vec<(usize, u32)> {
-        if let Some(reason) = test.metadata.as_ref().and_then(nowhere) {
+        if let Some(reason) = nowhere(test.declared()) {
             self.leave(number, None, reason);
             return Vec::new();
         }
@@ -235,11 +229,10 @@ impl Matrix<'_> {
         (at, target): (usize, &PlaybookTarget),
         times: u32,
     ) -> Result<(), ExclusionReason> {
-        let metadata = test.metadata.as_ref();
-        if let Some(reason) = metadata.and_then(|metadata| skip_reason(metadata, target)) {
+        if let Some(reason) = skip_reason(test.declared(), Some(target)) {
             return Err(ExclusionReason::Declared(reason.to_owned()));
         }
-        fits(metadata, target)?;
+        fits(test.metadata.as_ref(), target)?;
         if self.taken.is_empty() {
             return Ok(());
         }
@@ -258,13 +251,8 @@ impl Matrix<'_> {
             return;
         }
         let (test, target) = (&self.inventory.tests[number], &self.targets[at]);
-        let metadata = test.metadata.as_ref();
-        let expected = metadata.map(|metadata| expected_failures(metadata, target));
-        let expected = expected.unwrap_or_default();
-        let count = metadata
-            .and_then(|metadata| metadata.count)
-            .unwrap_or(1)
-            .max(1);
+        let expected = expected_failures(test.declared(), Some(target));
+        let count = test.declared().count.unwrap_or(1).max(1);
         let case = |info: CaseInfo| Case {
             info: Arc::new(info),
             test: number,
@@ -320,7 +308,7 @@ fn nowhere(metadata: &Metadata) -> Option<ExclusionReason> {
     if !metadata.roles.is_empty() {
         return Some(ExclusionReason::Roles);
     }
-    skip_reason_everywhere(metadata).map(|reason| ExclusionReason::Declared(reason.to_owned()))
+    skip_reason(metadata, None).map(|reason| ExclusionReason::Declared(reason.to_owned()))
 }
 
 #[cfg(test)]

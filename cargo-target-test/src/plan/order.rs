@@ -29,7 +29,12 @@ const MIDDLE: u8 = 2;
 const SHORT: f64 = 0.02;
 
 /// Sets the nextest priority of every case.
-pub(super) fn rank(cases: &mut [Case], inventory: &Inventory, durations: &Durations, order: Order) {
+pub(super) fn rank(
+    cases: &mut [Case],
+    inventory: &Inventory,
+    durations: Option<&Durations>,
+    order: Order,
+) {
     let ranks = match order {
         Order::Planned => planned(cases, inventory, durations),
         Order::Random(seed) => {
@@ -49,19 +54,12 @@ pub(super) fn rank(cases: &mut [Case], inventory: &Inventory, durations: &Durati
 type Key<'a> = (u8, u8, Reverse<u32>, usize, Reverse<u32>);
 
 /// Returns the rank of every case. Cases with equal keys have equal ranks.
-fn planned(cases: &[Case], inventory: &Inventory, durations: &Durations) -> Vec<usize> {
-    let nothing = Metadata::default();
-    let metadata = |case: &Case| {
-        inventory.tests[case.test]
-            .metadata
-            .as_ref()
-            .unwrap_or(&nothing)
-    };
+fn planned(cases: &[Case], inventory: &Inventory, durations: Option<&Durations>) -> Vec<usize> {
+    let metadata = |case: &Case| inventory.tests[case.test].declared();
     let level = |case: &Case| {
         let label = case.info.runs_on.label().unwrap_or_default();
-        durations
-            .of(&case.info.binary_id, &case.info.test, label)
-            .map(level)
+        let seconds = durations?.of(&case.info.binary_id, &case.info.test, label);
+        seconds.map(level)
     };
     let levels: Vec<_> = cases.iter().map(level).collect();
     // Cases without a recorded duration may take long.

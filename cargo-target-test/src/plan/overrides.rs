@@ -3,6 +3,7 @@
 //! Must not know how metadata is used.
 
 use crate::{
+    case,
     inventory::{Inventory, Test},
     playbook::{Override, Rules},
 };
@@ -55,13 +56,15 @@ pub fn demands(inventory: &Inventory, rules: &Rules) -> Vec<String> {
         tests.filter_map(|test| Some((test, test.metadata.as_ref()?)))
     };
     for key in &rules.metadata.required {
-        let without = declared().filter(|(_, metadata)| !key.is_in(metadata));
+        let key = serde_json::to_value(key).unwrap_or_default();
+        let key = key.as_str().unwrap_or_default();
+        let without =
+            declared().filter(|(_, metadata)| !case::declared(metadata).contains_key(key));
         let names: Vec<_> = without
             .map(|(test, _)| format!("`{}`", test.name))
             .collect();
         if !names.is_empty() {
-            let key = serde_json::to_value(key).unwrap_or_default();
-            let key = key.as_str().unwrap_or_default().replace('-', "_");
+            let key = key.replace('-', "_");
             let more = match names.len().saturating_sub(FEW) {
                 0 => String::new(),
                 more => format!(" and {more} more"),

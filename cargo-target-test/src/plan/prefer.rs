@@ -2,17 +2,19 @@
 //!
 //! Must not know the other tests of the plan.
 
-use super::{Choosing, Durations};
+use clap::ValueEnum;
+
+use super::Choosing;
 use crate::{inventory::Inventory, playbook::PlaybookTarget};
 
 /// The criterion of the choice.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Prefer {
-    /// The lowest cost; the first in the playbook if costs are equal.
+    /// The target with the lowest cost, the first in the playbook if costs are equal (default)
     #[default]
     Cheapest,
-    /// A target that has not run the test yet; once all have, the target where the test is likely to end first, given
-    /// the load of every target.
+    /// A target that has not run the test yet, then the one expected to finish first, based on durations of earlier
+    /// runs (with `--partition`, on the number of cases)
     Fastest,
 }
 
@@ -23,7 +25,6 @@ const UNKNOWN: f64 = 1.0;
 pub(super) struct Loads<'a> {
     inventory: &'a Inventory,
     targets: &'a [PlaybookTarget],
-    durations: &'a Durations,
     choosing: &'a Choosing<'a>,
     /// Seconds per instance, by target.
     seconds: Vec<f64>,
@@ -33,13 +34,11 @@ impl<'a> Loads<'a> {
     pub(super) fn new(
         inventory: &'a Inventory,
         targets: &'a [PlaybookTarget],
-        durations: &'a Durations,
         choosing: &'a Choosing<'a>,
     ) -> Self {
         Self {
             inventory,
             targets,
-            durations,
             choosing,
             seconds: vec![0.0; targets.len()],
         }
@@ -72,19 +71,16 @@ impl<'a> Loads<'a> {
     /// Returns the recorded seconds of a test on a target.
     fn recorded(&self, test: usize, target: usize) -> Option<f64> {
         let label = self.choosing.label(test, &self.targets[target]);
-        let test = &self.inventory.tests[test];
-        let binary = &self.inventory.binaries[test.binary].id;
-        self.durations.of(binary, &test.name, label)
+        // Shards must plan the same cases.
+        let durations = self.choosing.durations.filter(|_| !self.choosing.shared)?;
+        let binary = &self.inventory.binary_of(test).id;
+        durations.of(binary, &self.inventory.tests[test].name, label)
     }
 
     fn share(&self, test: usize, target: usize) -> f64 {
         let took = self.recorded(test, target);
         let (test, target) = (&self.inventory.tests[test], &self.targets[target]);
-        let count = test
-            .metadata
-            .as_ref()
-            .and_then(|one| one.count)
-            .unwrap_or(1);
+        let count = test.declared().count.unwrap_or(1);
         took.unwrap_or(UNKNOWN) * f64::from(count) / f64::from(target.count.max(1))
     }
 }
@@ -92,7 +88,7 @@ impl<'a> Loads<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::testing;
+    use crate::plan::{Durations, testing};
 
     /// Every target is tried once; then the faster one is preferred.
     #[test]
@@ -100,14 +96,21 @@ mod tests {
         let inventory = testing::inventory(&[("a", None)]);
         let targets = ["one", "two", "three"].map(testing::target);
         let mut durations = Durations::default();
-        let choosing = Choosing::default();
         for (target, seconds) in [("one", 0.1), ("two", 5.0), ("three", 0.01)] {
-            let loads = Loads::new(&inventory, &targets, &durations, &choosing);
+            let choosing = Choosing {
+                durations: Some(&durations),
+                ..Choosing::default()
+            };
+            let loads = Loads::new(&inventory, &targets, &choosing);
             let best = loads.best(Prefer::Fastest, 0, &[0, 1, 2]);
             assert_eq!(best.map(|best| &*targets[best].name), Some(target));
             durations.note("hello", "a", target, seconds);
         }
-        let loads = Loads::new(&inventory, &targets, &durations, &choosing);
+        let choosing = Choosing {
+            durations: Some(&durations),
+            ..Choosing::default()
+        };
+        let loads = Loads::new(&inventory, &targets, &choosing);
         assert_eq!(loads.best(Prefer::Fastest, 0, &[0, 1, 2]), Some(2));
         assert_eq!(loads.best(Prefer::Fastest, 0, &[0, 1]), Some(0));
         assert_eq!(loads.best(Prefer::Cheapest, 0, &[0, 1, 2]), Some(0));

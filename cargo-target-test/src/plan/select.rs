@@ -92,59 +92,38 @@ pub(super) fn with_meant(reason: ExclusionReason, targets: &[PlaybookTarget]) ->
     }
 }
 
-/// Returns the reason a test is skipped on a target, if a condition of its `skip` holds.
-pub fn skip_reason<'a>(metadata: &'a Metadata, target: &PlaybookTarget) -> Option<&'a str> {
-    let held = metadata
-        .skip
-        .iter()
-        .find(|condition| holds(condition, target));
-    held.map(|condition| condition.reason.as_str())
+/// Returns the reason a test is skipped on a target, or without one on every target, if a condition of its `skip` holds.
+pub fn skip_reason<'a>(metadata: &'a Metadata, target: Option<&PlaybookTarget>) -> Option<&'a str> {
+    let mut held = metadata.skip.iter().filter(|one| holds(one, target));
+    held.next().map(|condition| condition.reason.as_str())
 }
 
-/// Returns the reason a test is skipped on every target, if any.
-pub(super) fn skip_reason_everywhere(metadata: &Metadata) -> Option<&str> {
-    let everywhere = metadata.skip.iter().find(|one| holds_everywhere(one));
-    everywhere.map(|condition| condition.reason.as_str())
-}
-
-/// Returns the failures of a test that are expected on every target.
-pub fn expected_everywhere(metadata: &Metadata) -> Vec<ExpectedFailure> {
-    let everywhere = metadata.expect_fail.iter();
-    let everywhere = everywhere.filter(|one| holds_everywhere(one));
-    everywhere.map(expected).collect()
-}
-
-fn holds_everywhere(condition: &Condition) -> bool {
-    condition.platform.is_none() && condition.target.is_none() && condition.feature.is_none()
-}
-
-/// Returns the failures of a test that are expected on a target.
-pub fn expected_failures(metadata: &Metadata, target: &PlaybookTarget) -> Vec<ExpectedFailure> {
-    let held = metadata.expect_fail.iter();
-    let held = held.filter(|condition| holds(condition, target));
+/// Returns the failures of a test that are expected on a target, or without one on every target.
+pub fn expected_failures(
+    metadata: &Metadata,
+    target: Option<&PlaybookTarget>,
+) -> Vec<ExpectedFailure> {
+    let held = metadata.expect_fail.iter().filter(|one| holds(one, target));
+    let expected = |condition: &Condition| ExpectedFailure {
+        reason: condition.reason.clone(),
+        error: condition.error.clone(),
+    };
     held.map(expected).collect()
 }
 
-fn expected(condition: &Condition) -> ExpectedFailure {
-    ExpectedFailure {
-        reason: condition.reason.clone(),
-        error: condition.error.clone(),
-    }
-}
-
-fn holds(condition: &Condition, target: &PlaybookTarget) -> bool {
-    condition
-        .platform
-        .as_deref()
-        .is_none_or(|platform| platform == target.platform)
-        && condition
-            .target
-            .as_deref()
-            .is_none_or(|pattern| is_named(pattern, target))
-        && condition
-            .feature
-            .as_ref()
-            .is_none_or(|feature| target.features.contains(feature))
+/// True if a condition holds on a target, or without one on every target.
+fn holds(condition: &Condition, target: Option<&PlaybookTarget>) -> bool {
+    let is = |wanted: &Option<String>, fits: &dyn Fn(&String, &PlaybookTarget) -> bool| {
+        let wanted = wanted.as_ref();
+        wanted.is_none_or(|wanted| target.is_some_and(|target| fits(wanted, target)))
+    };
+    is(&condition.platform, &|platform, target| {
+        platform == target.platform
+    }) && is(&condition.target, &|pattern, target| {
+        is_named(pattern, target)
+    }) && is(&condition.feature, &|feature, target| {
+        target.features.contains(feature)
+    })
 }
 
 /// Returns the names that a filterset (or a filter of nextest's configuration) matches exactly, such as those in

@@ -21,13 +21,13 @@ pub struct AroundTests {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub collect: Vec<Artifact>,
     /// The attempts whose artifacts are collected. Default: failure.
-    #[serde(skip_serializing_if = "is_failure")]
+    #[serde(skip_serializing_if = "is_default")]
     pub collect_when: CollectWhen,
     /// The checks of the instances before and after a test.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<HealthCheck>,
     /// The meaning of a finding. Default: fail.
-    #[serde(skip_serializing_if = "is_fail")]
+    #[serde(skip_serializing_if = "is_default")]
     pub on_finding: OnFinding,
 }
 
@@ -106,12 +106,8 @@ impl HealthCheck {
     }
 }
 
-fn is_fail(on_finding: &OnFinding) -> bool {
-    *on_finding == OnFinding::Fail
-}
-
-fn is_failure(when: &CollectWhen) -> bool {
-    *when == CollectWhen::Failure
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// Takes the keys of this file out of the common keys and checks them.
@@ -183,13 +179,4 @@ pub(super) enum ArtifactSchema {
 pub(super) struct CommandSchema {
     /// The command line for the instance's shell.
     command: String,
-}
-
-/// The schema of [`CollectWhen`].
-#[derive(JsonSchema)]
-#[schemars(rename_all = "kebab-case", inline)]
-#[expect(dead_code, reason = "only its schema is used")]
-pub(super) enum CollectWhenSchema {
-    Failure,
-    Always,
 }

@@ -31,12 +31,12 @@ impl Definition {
         parameters: &Value,
     ) -> Self {
         let mut keys = BTreeMap::new();
-        keys.extend(
-            lifecycle
-                .iter()
-                .map(|(key, value)| ((*key).to_owned(), canonical(value))),
-        );
-        flatten("", parameters, &mut keys);
+        for (key, value) in lifecycle {
+            keys.insert(key.to_owned(), canonical(&value));
+        }
+        flatten("", parameters, &mut |key, value| {
+            keys.insert(key, canonical(value));
+        });
         keys.insert("platform".to_owned(), Value::from(platform).to_string());
         keys.insert("platform-version".to_owned(), version.to_string());
         keys.insert("features".to_owned(), Value::from(features).to_string());
@@ -44,12 +44,7 @@ impl Definition {
         for (key, value) in &keys {
             hasher.update(format!("{key}={value}\n"));
         }
-        let hash = hasher
-            .finalize()
-            .iter()
-            .take(8)
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let hash = short_hash(hasher);
         Self { keys, hash }
     }
 
@@ -57,15 +52,9 @@ impl Definition {
     pub(super) fn of(target: &PlaybookTarget) -> Self {
         let version = target.definition.keys.get("platform-version");
         let version = version.and_then(|version| version.parse().ok());
+        let version = version.unwrap_or_default();
         let (features, keys) = (&target.features, target.lifecycle.keys());
-        let (platform, parameters) = (target.platform, &target.parameters);
-        Self::new(
-            platform,
-            version.unwrap_or_default(),
-            features,
-            keys,
-            parameters,
-        )
+        Self::new(target.platform, version, features, keys, &target.parameters)
     }
 
     /// The first key whose value differs from that in `other_keys`.
@@ -77,19 +66,24 @@ impl Definition {
     }
 }
 
-/// Adds the canonical text of each value in `value`, by dotted key. Empty tables are values.
-fn flatten(prefix: &str, value: &Value, keys: &mut BTreeMap<String, String>) {
+/// Calls `each` for each value in `value` with its dotted key. Empty tables are values; absent (null) values are not.
+pub(crate) fn flatten(prefix: &str, value: &Value, each: &mut dyn FnMut(String, &Value)) {
     match value {
         Value::Null => {}
         Value::Object(map) if prefix.is_empty() || !map.is_empty() => {
             for (key, value) in map {
-                flatten(&dotted(prefix, key), value, keys);
+                flatten(&dotted(prefix, key), value, each);
             }
         }
-        value => {
-            keys.insert(prefix.to_owned(), canonical(value));
-        }
+        value => each(prefix.to_owned(), value),
     }
+}
+
+/// Returns the first 16 hex digits of a hash.
+pub(super) fn short_hash(hasher: Sha256) -> String {
+    let bytes = hasher.finalize();
+    let digits = bytes.iter().take(8).map(|byte| format!("{byte:02x}"));
+    digits.collect()
 }
 
 /// Returns compact JSON with sorted keys, regardless of serde_json's `preserve_order`.
@@ -97,11 +91,10 @@ fn canonical(value: &Value) -> String {
     match value {
         Value::Object(map) => {
             let sorted: BTreeMap<_, _> = map.iter().collect();
-            let entry = |(key, value)| format!("{}:{}", Value::from(key), canonical(value));
-            let entries: Vec<_> = sorted
-                .into_iter()
-                .map(|(key, value)| entry((key.as_str(), value)))
-                .collect();
+            let entry = |(key, value): (&String, _)| {
+                format!("{}:{}", Value::from(key.as_str()), canonical(value))
+            };
+            let entries: Vec<_> = sorted.into_iter().map(entry).collect();
             format!("{{{}}}", entries.join(","))
         }
         Value::Array(items) => {

@@ -7,10 +7,10 @@ use std::ops::Range;
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 
 use super::{nearest::did_you_mean, source::Sources};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 
 /// An error at a position in [`Sources`].
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Problem {
     message: String,
     span: Range<usize>,
@@ -34,10 +34,7 @@ impl Problem {
         Self {
             message,
             span,
-            label: None,
-            second: None,
-            note: None,
-            hint: None,
+            ..Self::default()
         }
     }
 
@@ -89,6 +86,12 @@ impl Problem {
 
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// Replaces the hint, if there is another one.
+    pub(super) fn or_hint(mut self, other: Option<String>) -> Self {
+        self.hint = other.or(self.hint);
         self
     }
 
@@ -178,10 +181,7 @@ impl<'s> Problems<'s> {
             .map(|problem| problem.render(self.sources))
             .collect();
         let text = rendered.join("\n\n");
-        Error::new(
-            ErrorKind::Playbook,
-            text.strip_prefix("error: ").unwrap_or(&text),
-        )
+        Error::playbook(text.strip_prefix("error: ").unwrap_or(&text))
     }
 }
 

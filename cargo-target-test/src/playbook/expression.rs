@@ -10,7 +10,7 @@ use super::{
     source::Sources,
     wait::Pattern,
 };
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 
 /// A condition on a case.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,13 +52,13 @@ const DEEPEST: usize = 64;
 /// Parses an expression.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] with a caret at the error.
+/// [`ErrorKind::Usage`](crate::ErrorKind::Usage) with a caret at the error.
 pub fn parse(text: &str) -> Result<Expression> {
     let sources = Sources::new("--criteria".to_owned(), text);
     let error = |problem: Box<Problem>| {
         let mut problems = Problems::new(&sources);
         problems.add(*problem);
-        Error::new(ErrorKind::Usage, problems.error().to_string())
+        Error::usage(problems.error().to_string())
     };
     let mut parser = Parser {
         text,

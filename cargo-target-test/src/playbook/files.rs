@@ -10,7 +10,7 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::{recipe::StepSource, scenario::matches};
+use super::{definition::short_hash, recipe::StepSource, scenario::matches};
 
 /// Resolves a path: `~/` is the home folder, other relative paths start at `directory`.
 pub(crate) fn resolve(directory: &Path, written: &Path) -> PathBuf {
@@ -45,16 +45,14 @@ pub(super) fn digest(directory: &Path, written: &[StepSource<'_>]) -> String {
             part(&mut hasher, b"error", error.to_string().as_bytes());
         }
     }
-    let bytes = hasher.finalize();
-    bytes
-        .iter()
-        .take(8)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    short_hash(hasher)
 }
 
 fn add(hasher: &mut Sha256, root: &Path, inside: &Path, exclude: &[String]) -> io::Result<()> {
-    let path = root.join(inside);
+    let path = match inside.as_os_str().is_empty() {
+        true => root.to_owned(),
+        false => root.join(inside),
+    };
     // Follow a link that the playbook names, but not links inside a folder.
     let metadata = match inside.as_os_str().is_empty() {
         true => fs::metadata(root)?,
@@ -73,7 +71,7 @@ fn add(hasher: &mut Sha256, root: &Path, inside: &Path, exclude: &[String]) -> i
             fs::read_link(&path)?.as_os_str().as_bytes(),
         );
     } else if metadata.is_dir() {
-        let entries = fs::read_dir(root.join(inside))?;
+        let entries = fs::read_dir(&path)?;
         let mut names = entries
             .map(|entry| Ok(entry?.file_name()))
             .collect::<io::Result<Vec<_>>>()?;
@@ -84,11 +82,7 @@ fn add(hasher: &mut Sha256, root: &Path, inside: &Path, exclude: &[String]) -> i
         }
     } else if metadata.is_file() {
         part(hasher, b"bytes", &metadata.len().to_le_bytes());
-        let mut file = fs::File::open(if inside.as_os_str().is_empty() {
-            root
-        } else {
-            &path
-        })?;
+        let mut file = fs::File::open(&path)?;
         let mut bytes = vec![0; 64 << 10];
         loop {
             match file.read(&mut bytes)? {

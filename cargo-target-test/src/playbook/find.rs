@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 
 /// The name of a playbook in a folder of a workspace.
 const NAME: &str = "target-test.toml";
@@ -53,13 +53,10 @@ pub fn find(
             return named(path, &format!("`{}`", manifest.display())).map(Some);
         }
         Some(other) => {
-            return Err(Error::new(
-                ErrorKind::Playbook,
-                format!(
-                    "`workspace.metadata.target-test.playbook` in `{}` must be a string, not `{other}`",
-                    manifest.display()
-                ),
-            ));
+            return Err(Error::playbook(format!(
+                "`workspace.metadata.target-test.playbook` in `{}` must be a string, not `{other}`",
+                manifest.display()
+            )));
         }
     }
     let mut places = PLACES.iter().map(|place| workspace_root.join(place));
@@ -68,8 +65,7 @@ pub fn find(
 
 fn named(path: PathBuf, by: &str) -> Result<PathBuf> {
     match path.metadata() {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(Error::new(
-            ErrorKind::Playbook,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(Error::playbook(
             format!("playbook `{}` does not exist", path.display()),
         )
         .with_hint(format!("the path comes from {by}"))),
@@ -89,6 +85,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::error::ErrorKind;
 
     fn touch(path: &Path) {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -5,125 +5,38 @@ use serde_json::{Map, Value, json};
 
 use super::{
     PlatformSyntax,
-    criteria::Rule,
-    overrides::Override,
-    recipe::Recipe,
-    reports::{NotifySettings, ReportSettings},
-    scenario::{Mode, Scenario},
-    schema::{Common, HistorySettings, OWN_KEYS, PoolSettings, Select},
-    tables::{Defaults, MetadataSettings},
+    schema::{OWN_KEYS, PlaybookTables},
 };
 
 /// Returns the JSON Schema (draft 2020-12) of a playbook for these platforms.
 ///
 /// Required parameters are optional in a target, since `[platforms.X]` may set them.
 pub fn schema(platforms: &[&dyn PlatformSyntax]) -> Value {
-    let common = local(root::<Common>(), "target");
-    let select = local(root::<Select>(), "select");
-    let (mut definitions, mut sections, mut cases) = (Map::new(), Map::new(), Vec::new());
+    let generator = SchemaSettings::draft2020_12().into_generator();
+    let mut schema = rebased(generator.into_root_schema_for::<PlaybookTables>(), "#/");
+    let common = schema["$defs"]["Common"].take();
+    let (mut sections, mut cases) = (Map::new(), Vec::new());
     for platform in platforms {
-        let own = local(platform.schema(), platform.name());
-        sections.insert(
-            platform.name().to_owned(),
-            section(platform.name(), &common, &own),
-        );
-        cases.push(case(platform.name(), &common, &own));
-        definitions.insert(platform.name().to_owned(), own);
+        let name = platform.name();
+        let mut own = rebased(platform.schema(), &format!("#/$defs/{name}/"));
+        own.as_object_mut().map(|own| own.remove("$schema"));
+        sections.insert(name.to_owned(), section(name, &common, &own));
+        cases.push(case(name, &common, &own));
+        schema["$defs"][name] = own;
     }
     let mut target = properties(&common);
-    if let Some(platform) = target.get_mut("platform") {
-        platform["enum"] = sections.keys().cloned().collect();
-    }
-    definitions.extend(shared());
-    definitions.insert("target".to_owned(), common);
-    let mut schema = json!({
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "A playbook of `cargo target-test`",
-        "type": "object",
-        "properties": {
-            "select": select,
-            "pool": { "$ref": "#/$defs/pool" },
-            "report": { "$ref": "#/$defs/report" },
-            "notify": { "$ref": "#/$defs/notify" },
-            "platforms": {
-                "description": "Defaults for every target of a platform.",
-                "type": "object", "properties": sections, "additionalProperties": false,
-            },
-            "targets": {
-                "description": "The kinds of system under test.",
-                "type": "array",
-                "items": {
-                    "type": "object", "properties": target, "required": OWN_KEYS, "allOf": cases,
-                },
-            },
-        },
-        "additionalProperties": false,
-        "$defs": definitions,
+    target["platform"]["enum"] = sections.keys().cloned().collect();
+    schema["$defs"]["Common"] = common;
+    let tables = &mut schema["properties"];
+    tables["platforms"]["properties"] = sections.into();
+    tables["platforms"]["additionalProperties"] = false.into();
+    tables["targets"]["items"] = json!({
+        "type": "object", "properties": target, "required": OWN_KEYS, "allOf": cases,
     });
-    let properties = schema["properties"].as_object_mut();
-    properties
-        .into_iter()
-        .for_each(|properties| properties.extend(tables()));
     schema
-}
-
-/// The schemas of all tables other than `select`, `pool`, `platforms` and `targets`.
-fn tables() -> Map<String, Value> {
-    let all = json!({
-        "include": {
-            "description": "Playbooks to include, relative to this file. This file adds to them and overrides them.",
-            "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }],
-        },
-        "history": { "$ref": "#/$defs/history" },
-        "metadata": { "$ref": "#/$defs/metadata" },
-        "defaults": { "$ref": "#/$defs/defaults" },
-        "recipes": by_name("Steps that prepare an instance before its first test, by name.", "recipe"),
-        "criteria": several("Rules that include, exclude or repeat cases.", "rule"),
-        "overrides": several("Changes to the metadata that tests declare.", "override"),
-        "modes": by_name("Named sets of command-line options.", "mode"),
-        "scenarios": several("Named combinations of targets, a recipe and tests.", "scenario"),
-    });
-    all.as_object().cloned().unwrap_or_default()
-}
-
-/// The definitions that all platforms share, by name.
-fn shared() -> impl Iterator<Item = (String, Value)> {
-    let all = [
-        ("recipe", root::<Recipe>()),
-        ("pool", root::<PoolSettings>()),
-        ("report", root::<ReportSettings>()),
-        ("notify", root::<NotifySettings>()),
-        ("history", root::<HistorySettings>()),
-        ("metadata", root::<MetadataSettings>()),
-        ("defaults", root::<Defaults>()),
-        ("rule", root::<Rule>()),
-        ("override", root::<Override>()),
-        ("mode", root::<Mode>()),
-        ("scenario", root::<Scenario>()),
-    ];
-    let named = all.map(|(name, schema)| (name.to_owned(), local(schema, name)));
-    named.into_iter()
-}
-
-fn root<T: schemars::JsonSchema>() -> schemars::Schema {
-    let settings = SchemaSettings::draft2020_12();
-    settings.into_generator().into_root_schema_for::<T>()
-}
-
-/// The schema of a table of named tables, such as `[recipes]`.
-fn by_name(description: &str, of: &str) -> Value {
-    json!({
-        "description": description,
-        "type": "object", "additionalProperties": { "$ref": format!("#/$defs/{of}") },
-    })
-}
-
-/// The schema of an array of tables, such as `[[criteria]]`.
-fn several(description: &str, of: &str) -> Value {
-    json!({
-        "description": description,
-        "type": "array", "items": { "$ref": format!("#/$defs/{of}") },
-    })
+        .as_object_mut()
+        .map(|schema| schema.remove("required"));
+    schema
 }
 
 /// The schema of `[platforms.NAME]`.
@@ -153,13 +66,10 @@ fn is_open(schema: &Value) -> bool {
     schema.get("additionalProperties") != Some(&Value::Bool(false))
 }
 
-/// Turns a root schema into a definition at `#/$defs/NAME`, with its references adjusted.
-fn local(schema: schemars::Schema, name: &str) -> Value {
+/// Returns a schema whose references start at `root`.
+fn rebased(schema: schemars::Schema, root: &str) -> Value {
     let mut value = schema.to_value();
-    if let Some(map) = value.as_object_mut() {
-        map.remove("$schema");
-    }
-    rebase(&mut value, &format!("#/$defs/{name}/"));
+    rebase(&mut value, root);
     value
 }
 

@@ -1,6 +1,11 @@
 //! The keys of a target about preparation, deploy retries and dirty instances, checked together.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    ops::{Range, RangeInclusive},
+    sync::Arc,
+    time::Duration,
+};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
@@ -135,12 +140,8 @@ pub(super) fn check(
         let recipe = recipes.get(name.get_ref());
         if recipe.is_none() {
             let known: Vec<&str> = recipes.keys().map(String::as_str).collect();
-            problems.add(Problem::unknown(
-                "recipe",
-                name.get_ref(),
-                name.span(),
-                &known,
-            ));
+            let (at, name) = (name.span(), name.get_ref());
+            problems.add(Problem::unknown("recipe", name, at, &known));
         }
         recipe.cloned()
     };
@@ -166,7 +167,8 @@ pub(super) fn check(
             .ready_timeout
             .take()
             .map_or(default.ready_timeout, |limit| limit.0),
-        retries: check_retries(common.retries.take(), problems).unwrap_or(default.retries),
+        retries: check_number("retries", common.retries.take(), 0..=MOST_RETRIES, problems)
+            .unwrap_or(default.retries),
         on_crash: common.on_crash.take().unwrap_or(default.on_crash),
         on_boot_failure: check_on_boot_failure(common.on_boot_failure.take(), platform, problems)
             .unwrap_or(default.on_boot_failure),
@@ -179,18 +181,29 @@ pub(super) fn check(
     }
 }
 
-fn check_retries(retries: Option<Spanned<i64>>, problems: &mut Problems<'_>) -> Option<u32> {
-    let retries = retries?;
-    let value = u32::try_from(*retries.get_ref()).ok();
-    let value = value.filter(|value| *value <= MOST_RETRIES);
+/// Checks that a number is in a range.
+pub(super) fn check_number(
+    key: &str,
+    written: Option<Spanned<i64>>,
+    range: RangeInclusive<u32>,
+    problems: &mut Problems<'_>,
+) -> Option<u32> {
+    let written = written?;
+    let value = u32::try_from(*written.get_ref()).ok();
+    let value = value.filter(|value| range.contains(value));
     if value.is_none() {
-        let problem = Problem::new(
-            format!("invalid retries `{}`", retries.get_ref()),
-            retries.span(),
-        );
-        problems.add(problem.label(format!("must be an integer from 0 to {MOST_RETRIES}")));
+        let (least, most) = range.into_inner();
+        let message = format!("invalid {key} `{}`", written.get_ref());
+        let label = format!("must be an integer from {least} to {most}");
+        problems.add(Problem::new(message, written.span()).label(label));
     }
     value
+}
+
+/// The problem of a key that the platform does not support.
+fn unsupported(key: &str, platform: &dyn PlatformSyntax, at: Range<usize>, why: &str) -> Problem {
+    let name = platform.name();
+    Problem::new(format!("platform `{name}` does not support `{key}`"), at).label(why)
 }
 
 /// Checks that the platform boots the machines.
@@ -201,12 +214,13 @@ fn check_on_boot_failure(
 ) -> Option<CountsAs> {
     let written = written?;
     if platform.machines_stay() {
-        let name = platform.name();
-        let problem = Problem::new(
-            format!("platform `{name}` does not support `on-boot-failure`"),
+        let why = "its machines are up already";
+        problems.add(unsupported(
+            "on-boot-failure",
+            platform,
             written.span(),
-        );
-        problems.add(problem.label("its machines are up already"));
+            why,
+        ));
     }
     Some(*written.get_ref())
 }
@@ -220,12 +234,8 @@ fn check_on_dirty(
 ) -> Option<OnDirty> {
     let written = written?;
     if !platform.machines_stay() {
-        let name = platform.name();
-        let problem = Problem::new(
-            format!("platform `{name}` does not support `on-dirty`"),
-            written.span(),
-        );
-        problems.add(problem.label("a dirty instance is deleted and deployed again"));
+        let why = "a dirty instance is deleted and deployed again";
+        problems.add(unsupported("on-dirty", platform, written.span(), why));
         return None;
     }
     match (written.get_ref(), clean) {

@@ -1,11 +1,12 @@
 //! The type of durations in playbooks and in parameters of platforms.
 
-use std::{borrow::Cow, fmt, time::Duration};
+use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize, de};
 
 /// A duration greater than zero: `30s`, `10m`, `1h 30m`.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, schemars::JsonSchema)]
+#[schemars(inline, with = "String", extend("examples" = ["30s", "10m"]))]
 pub struct Limit(pub Duration);
 
 impl Serialize for Limit {
@@ -35,19 +36,5 @@ impl de::Visitor<'_> for LimitVisitor {
             Ok(limit) => Ok(Limit(limit)),
             Err(_) => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
         }
-    }
-}
-
-impl schemars::JsonSchema for Limit {
-    fn schema_name() -> Cow<'static, str> {
-        "Limit".into()
-    }
-
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "type": "string", "examples": ["30s", "10m"] })
     }
 }

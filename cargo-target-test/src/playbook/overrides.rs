@@ -2,9 +2,10 @@
 //!
 //! Must not know tests; the plan matches tests against overrides.
 
-use std::{borrow::Cow, collections::BTreeMap, num::NonZeroU32};
+use std::{collections::BTreeMap, num::NonZeroU32};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use target_fixtures::{
     metadata::{Condition, Metadata, RetryOn, Reuse},
     requirement::Requirement,
@@ -52,14 +53,14 @@ pub struct Override {
     pub requires: Option<BTreeMap<String, Required>>,
     /// Reuse of the instance by later tests: `true`, `false`, or `"snapshot"` to restore a snapshot first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<ReuseSchema>")]
+    #[schemars(with = "Value", extend("anyOf" = [{ "type": "boolean" }, { "const": "snapshot" }]))]
     pub reuse: Option<Reuse>,
     /// Starts the test on an instance that no test has used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fresh: Option<bool>,
     /// The instance for the next attempt after a failed one: the same or a fresh one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<RetryOnSchema>")]
+    #[schemars(with = "Option<String>", extend("enum" = ["same", "fresh"]))]
     pub retry_on: Option<RetryOn>,
     /// Runs the test on one of the targets that fit, instead of on each.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -196,7 +197,8 @@ impl TryFrom<i64> for Priority {
 }
 
 /// A requirement of an override.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, schemars::JsonSchema)]
+#[schemars(inline, with = "String", extend("examples" = [">= 1 GiB"]))]
 pub struct Required(Requirement);
 
 impl Serialize for Required {
@@ -223,44 +225,6 @@ fn requirements<'de, D: serde::Deserializer<'de>>(
         }
     }
     Ok(Some(all))
-}
-
-impl schemars::JsonSchema for Required {
-    fn schema_name() -> Cow<'static, str> {
-        "Required".into()
-    }
-
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "type": "string", "examples": [">= 1 GiB"] })
-    }
-}
-
-/// The schema of [`Reuse`].
-#[derive(schemars::JsonSchema)]
-#[schemars(untagged, inline)]
-#[expect(dead_code, reason = "only its schema is used")]
-enum ReuseSchema {
-    Whether(bool),
-    How(SnapshotSchema),
-}
-
-#[derive(schemars::JsonSchema)]
-#[schemars(rename_all = "kebab-case", inline)]
-#[expect(dead_code, reason = "only its schema is used")]
-enum SnapshotSchema {
-    Snapshot,
-}
-
-#[derive(schemars::JsonSchema)]
-#[schemars(rename_all = "kebab-case", inline)]
-#[expect(dead_code, reason = "only its schema is used")]
-enum RetryOnSchema {
-    Same,
-    Fresh,
 }
 
 #[cfg(test)]

@@ -102,6 +102,23 @@ pub(super) fn table<'s>(
     }
 }
 
+/// Returns the items of the array of tables `name`, or the problem of any other value.
+pub(super) fn array<'s>(
+    value: Spanned<DeValue<'s>>,
+    name: &str,
+) -> Result<Vec<Spanned<DeValue<'s>>>, Box<Problem>> {
+    let span = value.span();
+    match value.into_inner() {
+        DeValue::Array(items) => Ok(items.into_iter().collect()),
+        other => {
+            let is = with_article(&other);
+            let message = format!("`{name}` must be an array of tables, not {is}");
+            let hint = format!("write each under its own `[[{name}]]` header");
+            Err(Box::new(Problem::new(message, span).hint(hint)))
+        }
+    }
+}
+
 /// Returns the name of a value's type with its article: `an array`.
 pub(super) fn with_article(value: &DeValue<'_>) -> String {
     let name = value.type_str();

@@ -38,9 +38,11 @@ pub struct Recipe {
     pub(crate) places: Vec<Range<usize>>,
 }
 
-/// One step of a recipe. Paths on this host are as written, relative to the playbook.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// A step of a recipe: in the playbook, exactly one of `run`, `sudo`, `put`, `script`, `reboot` and `wait`. Paths on this
+/// host are as written, relative to the playbook.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "StepTable", into = "StepTable")]
+#[schemars(with = "StepTable")]
 pub enum Step {
     /// Runs a command, which must exit with code 0.
     Run {
@@ -79,19 +81,10 @@ pub enum Step {
     Wait(Wait),
 }
 
-impl schemars::JsonSchema for Step {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Step".into()
-    }
-
-    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        StepTable::json_schema(generator)
-    }
-}
-
 /// A step in the playbook: exactly one of `run`, `sudo`, `put`, `script`, `reboot` and `wait`.
 #[derive(Clone, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+#[schemars(rename = "Step")]
 struct StepTable {
     /// Runs a command in the instance's shell.
     #[serde(skip_serializing_if = "Option::is_none")]

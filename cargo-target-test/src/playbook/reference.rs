@@ -12,20 +12,20 @@ use crate::error::{Error, Result};
 /// The tables of a playbook: name, heading and place in the schema.
 const TABLES: &[(&str, &str, &str)] = &[
     ("", "Top level", ""),
-    ("pool", "`[pool]`", "/$defs/pool"),
-    ("report", "`[report]`", "/$defs/report"),
-    ("notify", "`[notify]`", "/$defs/notify"),
-    ("history", "`[history]`", "/$defs/history"),
-    ("defaults", "`[defaults]`", "/$defs/defaults"),
-    ("targets", "`[[targets]]`, all platforms", "/$defs/target"),
-    ("recipes", "`[recipes.NAME]`", "/$defs/recipe"),
-    ("steps", "Steps of a recipe", "/$defs/recipe/$defs/Step"),
-    ("wait", "`wait`", "/$defs/recipe/$defs/Wait"),
-    ("metadata", "`[metadata]`", "/$defs/metadata"),
-    ("criteria", "`[[criteria]]`", "/$defs/rule"),
-    ("overrides", "`[[overrides]]`", "/$defs/override"),
-    ("scenarios", "`[[scenarios]]`", "/$defs/scenario"),
-    ("modes", "`[modes.NAME]`", "/$defs/mode"),
+    ("pool", "`[pool]`", "/$defs/PoolSettings"),
+    ("report", "`[report]`", "/$defs/ReportSettings"),
+    ("notify", "`[notify]`", "/$defs/NotifySettings"),
+    ("history", "`[history]`", "/$defs/HistorySettings"),
+    ("defaults", "`[defaults]`", "/$defs/Defaults"),
+    ("targets", "`[[targets]]`, all platforms", "/$defs/Common"),
+    ("recipes", "`[recipes.NAME]`", "/$defs/Recipe"),
+    ("steps", "Steps of a recipe", "/$defs/Step"),
+    ("wait", "`wait`", "/$defs/Wait"),
+    ("metadata", "`[metadata]`", "/$defs/MetadataSettings"),
+    ("criteria", "`[[criteria]]`", "/$defs/Rule"),
+    ("overrides", "`[[overrides]]`", "/$defs/Override"),
+    ("scenarios", "`[[scenarios]]`", "/$defs/Scenario"),
+    ("modes", "`[modes.NAME]`", "/$defs/Mode"),
 ];
 
 /// The columns of text without a terminal, and the maximum with one.
@@ -248,7 +248,7 @@ mod tests {
         KeyReference::of(&json!({
             "properties": { "platforms": { "properties": { "qemu": {} } } },
             "$defs": {
-                "pool": {
+                "PoolSettings": {
                     "properties": {
                         "keep-for": { "type": "string", "default": "7days", "description": "A time." },
                         "memory": { "$ref": "#/$defs/size" },

@@ -5,7 +5,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map},
     ops::Range,
-    path::PathBuf,
     sync::Arc,
 };
 
@@ -46,9 +45,12 @@ pub(super) fn resolve(
         let on_top = overrides
             .extract_if(.., |one| one.target == index)
             .collect();
-        let draft = layer(entry, on_top, &sections, platforms, problems);
-        check_name(&draft, &mut names, problems);
-        targets.extend(finish(draft, &recipes, problems));
+        let context = TargetContext {
+            platforms,
+            sections: &sections,
+            recipes: &recipes,
+        };
+        targets.extend(context.target(entry, on_top, &mut names, problems));
     }
     targets
 }
@@ -79,69 +81,110 @@ fn sections<'s>(
     sections
 }
 
-/// A target with its layers merged and the common keys separated.
-struct Draft<'s, 'p> {
-    header: Range<usize>,
-    directory: PathBuf,
-    name: Option<Spanned<String>>,
-    common: Common,
-    platform: Option<&'p dyn PlatformSyntax>,
-    /// The text of [`Common::params_schema`].
-    params_schema: Option<Spanned<DeValue<'s>>>,
-    /// The remaining keys: those of the platform.
-    layers: Layers<'s>,
+/// The platforms, tables and recipes that targets refer to.
+struct TargetContext<'a, 's> {
+    platforms: &'a [&'a dyn PlatformSyntax],
+    sections: &'a BTreeMap<&'static str, RawTable<'s>>,
+    recipes: &'a Recipes,
 }
 
-fn layer<'s, 'p>(
-    entry: RawTable<'s>,
-    on_top: Vec<SetLayer<'s>>,
-    sections: &BTreeMap<&'static str, RawTable<'s>>,
-    platforms: &'p [&'p dyn PlatformSyntax],
-    problems: &mut Problems<'_>,
-) -> Draft<'s, 'p> {
-    let RawTable {
-        header,
-        table,
-        directory,
-    } = entry;
-    let tables = || on_top.iter().rev().map(|one| &one.table).chain([&table]);
-    let key = |key: &str| tables().find_map(|table| table.get(key)).cloned();
-    let (name, platform) = (key("name"), key("platform"));
-    for (key, value) in [("name", &name), ("platform", &platform)] {
-        if value.is_none() {
-            let problem = Problem::new(format!("a target has no `{key}`"), header.clone());
-            let meant = tables().find_map(|table| similar_key(table, key));
-            problems.add(match meant {
-                Some((span, hint)) => problem.second(span, hint),
-                None => problem,
-            });
+impl<'s> TargetContext<'_, 's> {
+    /// Merges the layers of a target and checks it; `None` if problems were added.
+    fn target(
+        &self,
+        entry: RawTable<'s>,
+        on_top: Vec<SetLayer<'s>>,
+        names: &mut BTreeMap<String, Range<usize>>,
+        problems: &mut Problems<'_>,
+    ) -> Option<PlaybookTarget> {
+        let RawTable {
+            header,
+            table,
+            directory,
+        } = entry;
+        let tables = || on_top.iter().rev().map(|one| &one.table).chain([&table]);
+        let key = |key: &str| tables().find_map(|table| table.get(key)).cloned();
+        let (name, platform) = (key("name"), key("platform"));
+        for (key, value) in [("name", &name), ("platform", &platform)] {
+            if value.is_none() {
+                let mut problem = Problem::new(format!("a target has no `{key}`"), header.clone());
+                if let Some((span, hint)) = tables().find_map(|table| similar_key(table, key)) {
+                    problem = problem.second(span, hint);
+                }
+                problems.add(problem);
+            }
         }
-    }
-    let named =
-        platform.and_then(|value| Some((value.get_ref().as_str()?.to_owned(), value.span())));
-    let platform = named.and_then(|(name, span)| find(platforms, &name, span, problems));
+        let named =
+            platform.and_then(|value| Some((value.get_ref().as_str()?.to_owned(), value.span())));
+        let platform = named.and_then(|(name, span)| find(self.platforms, &name, span, problems));
 
-    let mut layers = Layers::default();
-    if let Some(section) = platform.and_then(|platform| sections.get(platform.name())) {
-        layers.add(section.table.clone(), Origin::Platform);
-    }
-    layers.add(table, Origin::Target);
-    for one in on_top {
-        layers.add(one.table, Origin::Set);
-    }
-    if let Some(platform) = platform {
-        platform_keys::refuse_unknown(&mut layers.table, platform, true, problems);
-    }
-    let params_schema = layers.table.get(params::SCHEMA).cloned();
-    let mut common = Common::take(&mut layers.table, problems);
-    Draft {
-        header,
-        directory,
-        name: common.name.take(),
-        common,
-        platform,
-        params_schema,
-        layers,
+        let mut layers = Layers::default();
+        if let Some(section) = platform.and_then(|platform| self.sections.get(platform.name())) {
+            layers.add(section.table.clone(), Origin::Platform);
+        }
+        layers.add(table, Origin::Target);
+        for one in on_top {
+            layers.add(one.table, Origin::Set);
+        }
+        if let Some(platform) = platform {
+            platform_keys::refuse_unknown(&mut layers.table, platform, true, problems);
+        }
+        let raw_schema = layers.table.get(params::SCHEMA).cloned();
+        let mut common = Common::take(&mut layers.table, problems);
+        let name = common.name.take();
+        if let Some(name) = &name {
+            check_name(name, names, problems);
+        }
+        let name = name.unwrap_or_else(|| Spanned::new(header, "?".to_owned()));
+        let platform = platform?;
+        let params_schema = common.params_schema.take();
+        let checked = check(common, platform, self.recipes, problems);
+        let mut param_docs = BTreeMap::new();
+        if let (Some(schema), Some(DeValue::Table(raw))) =
+            (params_schema, raw_schema.map(Spanned::into_inner))
+        {
+            let keys = schema::properties(&platform.schema());
+            if keys.iter().any(|key| key == "params") {
+                let (schema, table) = (schema.get_ref(), &mut layers.table);
+                param_docs = params::apply(schema, &raw, table, &name, problems);
+            } else {
+                let message = format!("platform `{}` has no `params`", platform.name());
+                problems.add(Problem::new(message, schema.span()));
+            }
+        }
+        let parameters = platform_keys::read(layers.table, platform, &name, problems)?;
+        let count = checked.count.or_else(|| platform.count(&parameters));
+        let (capabilities, assured) = offered(platform, &parameters, checked.capabilities);
+        let (kind, keys) = (platform.name(), checked.lifecycle.keys());
+        let definition = Definition::new(
+            kind,
+            platform.version(),
+            &checked.features,
+            keys,
+            &parameters,
+        );
+        let name = name.into_inner();
+        Some(PlaybookTarget {
+            label: name.clone(),
+            scenario: None,
+            name,
+            directory,
+            platform: kind,
+            count: count.unwrap_or(1).max(1),
+            features: checked.features,
+            cost: checked.cost,
+            capabilities,
+            assured,
+            max_spares: checked.max_spares,
+            triple: checked.triple,
+            lifecycle: checked.lifecycle,
+            machines_stay: platform.machines_stay(),
+            parameters,
+            definition,
+            param_docs,
+            origins: layers.origins,
+            places: layers.places,
+        })
     }
 }
 
@@ -150,77 +193,6 @@ fn similar_key(table: &DeTable<'_>, key: &str) -> Option<(Range<usize>, String)>
     table.keys().find_map(|written| {
         let question = did_you_mean(written.get_ref(), &[key])?;
         Some((written.span(), question))
-    })
-}
-
-/// Builds the target; `None` if problems were added.
-fn finish(
-    draft: Draft<'_, '_>,
-    recipes: &Recipes,
-    problems: &mut Problems<'_>,
-) -> Option<PlaybookTarget> {
-    let Draft {
-        header,
-        directory,
-        name,
-        mut common,
-        platform,
-        params_schema: raw,
-        mut layers,
-    } = draft;
-    let platform = platform?;
-    let params_schema = common.params_schema.take();
-    let Checked {
-        count,
-        features,
-        cost,
-        max_spares,
-        triple,
-        capabilities: declared,
-        lifecycle,
-    } = check(common, platform, recipes, problems);
-    let shown = name.unwrap_or_else(|| Spanned::new(header, "?".to_owned()));
-    let mut param_docs = BTreeMap::new();
-    if let (Some(schema), Some(DeValue::Table(raw))) = (params_schema, raw.map(Spanned::into_inner))
-    {
-        let keys = schema::properties(&platform.schema());
-        if keys.iter().any(|key| key == "params") {
-            let (schema, table) = (schema.get_ref(), &mut layers.table);
-            param_docs = params::apply(schema, &raw, table, &shown, problems);
-        } else {
-            let message = format!("platform `{}` has no `params`", platform.name());
-            problems.add(Problem::new(message, schema.span()));
-        }
-    }
-    let parameters = platform_keys::read(layers.table, platform, &shown, problems)?;
-    let count = count
-        .or_else(|| platform.count(&parameters))
-        .unwrap_or(1)
-        .max(1);
-    let (capabilities, assured) = offered(platform, &parameters, declared);
-    let (kind, version, keys) = (platform.name(), platform.version(), lifecycle.keys());
-    let definition = Definition::new(kind, version, &features, keys, &parameters);
-    let name = shown.into_inner();
-    Some(PlaybookTarget {
-        label: name.clone(),
-        scenario: None,
-        name,
-        directory,
-        platform: platform.name(),
-        count,
-        features,
-        cost,
-        capabilities,
-        assured,
-        max_spares,
-        triple,
-        lifecycle,
-        machines_stay: platform.machines_stay(),
-        parameters,
-        definition,
-        param_docs,
-        origins: layers.origins,
-        places: layers.places,
     })
 }
 
@@ -265,7 +237,7 @@ fn check(
         ..
     } = common;
     Checked {
-        count: count.and_then(|count| check_count(&count, problems)),
+        count: lifecycle::check_number("count", count, 1..=MOST_INSTANCES, problems),
         features: check_features(features.unwrap_or_default(), problems),
         cost: cost.map_or(1.0, |cost| check_cost(&cost, problems)),
         triple,
@@ -295,19 +267,15 @@ fn find<'p>(
 }
 
 fn check_name(
-    draft: &Draft<'_, '_>,
+    name: &Spanned<String>,
     names: &mut BTreeMap<String, Range<usize>>,
     problems: &mut Problems<'_>,
 ) {
-    let Some(name) = &draft.name else { return };
     let (text, span) = (name.get_ref(), name.span());
     if let Some(why) = wrong_name(text) {
         let problem = Problem::new(format!("invalid target name `{text}`"), span.clone());
-        let problem = problem.label(why);
-        problems.add(match valid_name(text) {
-            Some(name) => problem.hint(format!("for example `{name}`")),
-            None => problem,
-        });
+        let hint = valid_name(text).map(|name| format!("for example `{name}`"));
+        problems.add(problem.label(why).or_hint(hint));
     }
     match names.entry(text.clone()) {
         btree_map::Entry::Vacant(entry) => drop(entry.insert(span)),
@@ -317,18 +285,6 @@ fn check_name(
                 .second(first.get().clone(), "first named here"),
         ),
     }
-}
-
-fn check_count(count: &Spanned<i64>, problems: &mut Problems<'_>) -> Option<u32> {
-    let value = u32::try_from(*count.get_ref())
-        .ok()
-        .filter(|count| (1..=MOST_INSTANCES).contains(count));
-    if value.is_none() {
-        let message = format!("invalid count `{}`", count.get_ref());
-        let label = format!("must be an integer from 1 to {MOST_INSTANCES}");
-        problems.add(Problem::new(message, count.span()).label(label));
-    }
-    value
 }
 
 fn check_cost(cost: &Spanned<f64>, problems: &mut Problems<'_>) -> f64 {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Definition, PlaybookTarget, Recipe, criteria::Texts, diagnostic::list, nearest::did_you_mean,
 };
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 
 /// A scenario of `[[scenarios]]`: a combination of targets, a recipe and tests.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -48,7 +48,7 @@ impl Scenario {
 /// Returns the scenarios with these names, without duplicates.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] for an unknown name, with the most similar one as hint.
+/// [`ErrorKind::Usage`](crate::ErrorKind::Usage) for an unknown name, with the most similar one as hint.
 pub fn chosen<'a>(all: &'a [Scenario], names: &[String]) -> Result<Vec<&'a Scenario>> {
     let one = |name: &String| {
         let known: Vec<_> = all.iter().map(|scenario| scenario.name.as_str()).collect();
@@ -72,7 +72,7 @@ pub(crate) fn unknown(what: &str, name: &str, known: &[&str]) -> Error {
         [] => format!("the playbook does not define any {what}"),
         known => nearest_or_all(name, known),
     };
-    Error::new(ErrorKind::Usage, message).with_hint(hint)
+    Error::usage(message).with_hint(hint)
 }
 
 /// Returns a hint with the most similar name, or with all known names.
@@ -84,7 +84,7 @@ pub(crate) fn nearest_or_all(name: &str, known: &[&str]) -> String {
 /// `scenario.target` if several scenarios include the target.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] if two of the resulting targets have the same name.
+/// [`ErrorKind::Usage`](crate::ErrorKind::Usage) if two of the resulting targets have the same name.
 pub fn staged(
     targets: &[PlaybookTarget],
     recipes: &BTreeMap<String, Recipe>,
@@ -111,7 +111,7 @@ pub fn staged(
                     "instances of `{this}` and of `{other}` would both be named `{name}-0`"
                 );
                 let hint = "rename a scenario or a target, or run the scenarios separately";
-                return Err(Error::new(ErrorKind::Usage, message).with_hint(hint));
+                return Err(Error::usage(message).with_hint(hint));
             }
             staged.push(target);
         }

@@ -14,34 +14,21 @@ use toml::{
 };
 
 use super::{
-    around::{ArtifactSchema, CollectWhenSchema, HealthCheck, OnFinding},
+    around::{ArtifactSchema, HealthCheck, OnFinding},
+    criteria::Rule,
     diagnostic::{Problem, Problems},
     env::Env,
     lifecycle::CountsAs,
     limit::Limit,
+    overrides::Override,
     params::{ParamSchema, ParamsSchema},
     reading,
+    recipe::Recipe,
+    reports::{NotifySettings, ReportSettings},
+    scenario::{Mode, Scenario},
+    tables::{Defaults, MetadataSettings},
     wait::{self, Wait},
 };
-
-/// The top-level keys of a playbook.
-pub(super) const TABLES: [&str; 15] = [
-    "include",
-    "select",
-    "platforms",
-    "targets",
-    "recipes",
-    "pool",
-    "report",
-    "notify",
-    "history",
-    "metadata",
-    "defaults",
-    "criteria",
-    "overrides",
-    "modes",
-    "scenarios",
-];
 
 /// Reserved tables of later versions.
 pub(super) const LATER_TABLES: [&str; 1] = ["environments"];
@@ -62,6 +49,36 @@ pub(super) const NAME_PATTERN: &str = "^[A-Za-z0-9][A-Za-z0-9._-]*$";
 
 /// The maximum length of a target's name, which is used in file names.
 pub(super) const NAME_LENGTH: usize = 64;
+
+/// The tables and keys of a playbook.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields, title = "A playbook of `cargo target-test`")]
+#[expect(dead_code, reason = "only its schema is used")]
+pub(super) struct PlaybookTables {
+    /// Playbooks to include, relative to this file. This file adds to them and overrides them.
+    include: OneOrMore<String>,
+    select: Select,
+    pool: PoolSettings,
+    report: ReportSettings,
+    notify: NotifySettings,
+    history: HistorySettings,
+    /// Defaults for every target of a platform.
+    platforms: BTreeMap<String, Common>,
+    /// The kinds of system under test.
+    targets: Vec<Common>,
+    metadata: MetadataSettings,
+    defaults: Defaults,
+    /// Steps that prepare an instance before its first test, by name.
+    recipes: BTreeMap<String, Recipe>,
+    /// Rules that include, exclude or repeat cases.
+    criteria: Vec<Rule>,
+    /// Changes to the metadata that tests declare.
+    overrides: Vec<Override>,
+    /// Named sets of command-line options.
+    modes: BTreeMap<String, Mode>,
+    /// Named combinations of targets, a recipe and tests.
+    scenarios: Vec<Scenario>,
+}
 
 /// The tests that are multiplied by the targets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -110,7 +127,7 @@ pub(super) struct Common {
     pub(super) recipe_env: Option<Env>,
     /// Conditions to wait for after a fresh instance is reachable.
     #[serde(deserialize_with = "wait::one_or_more")]
-    #[schemars(with = "OneOrMore")]
+    #[schemars(with = "OneOrMore<Wait>")]
     pub(super) wait: Option<Vec<Wait>>,
     /// The maximum time until a fresh instance is reachable. Default: 5 minutes.
     pub(super) ready_timeout: Option<Limit>,
@@ -139,7 +156,7 @@ pub(super) struct Common {
     #[schemars(with = "Vec<ArtifactSchema>")]
     pub(super) collect: Option<Vec<Spanned<Artifact>>>,
     /// The tests after which `collect` applies: `"failure"` (the default) or `"always"`.
-    #[schemars(with = "CollectWhenSchema")]
+    #[schemars(with = "String", extend("enum" = ["failure", "always"]))]
     pub(super) collect_when: Option<CollectWhen>,
     /// Checks of the instances before and after each test; what is new after it is a finding: `"taint"`, `"oops"`, `"oom"` and
     /// `"coredump"`, where a machine has a kernel of its own, `"failed-units"`, and own commands.
@@ -217,16 +234,16 @@ pub enum Store {
     File,
 }
 
-/// The schema of one wait or several.
+/// The schema of one value or several.
 #[derive(JsonSchema)]
-#[serde(untagged)]
+#[schemars(untagged, inline)]
 #[expect(
     dead_code,
     reason = "only its schema is used: serde would lose the position in it"
 )]
-pub(super) enum OneOrMore {
-    One(Wait),
-    More(Vec<Wait>),
+pub(super) enum OneOrMore<T> {
+    One(T),
+    More(Vec<T>),
 }
 
 /// The schema of a capability's value.

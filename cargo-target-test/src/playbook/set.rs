@@ -10,7 +10,7 @@ use toml::{
 };
 
 use super::{diagnostic::list, nearest::did_you_mean, source::Sources, written::Written};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 
 /// The maximum number of parts of a key; nested tables are walked recursively. (The TOML parser has its own limit.)
 const DEEPEST: usize = 32;
@@ -25,7 +25,7 @@ pub(super) struct SetLayer<'s> {
 /// Parses the `--set` options, in order.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`], naming the option.
+/// [`ErrorKind::Usage`](crate::ErrorKind::Usage), naming the option.
 pub(super) fn parse<'s>(
     sources: &'s Sources,
     sets: &[Range<usize>],
@@ -33,7 +33,7 @@ pub(super) fn parse<'s>(
 ) -> Result<Vec<SetLayer<'s>>> {
     let one = |range: &Range<usize>| {
         let text = sources.slice(range.clone());
-        let error = |why: String| Error::new(ErrorKind::Usage, format!("`--set {text}` {why}"));
+        let error = |why: String| Error::usage(format!("`--set {text}` {why}"));
         parse_one(text, range.start, written)
             .map_err(|why| error(why).with_hint("the form is `--set targets.NAME.key=value`"))
     };

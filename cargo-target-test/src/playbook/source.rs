@@ -7,7 +7,7 @@ use std::{ops::Range, path::Path};
 use super::diagnostic::{Problem, Problems};
 use crate::{
     bounded,
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
 };
 
 /// All texts, concatenated, with their names. A position is an offset into the concatenation.
@@ -119,7 +119,7 @@ pub(super) fn plain(error: &std::io::Error) -> String {
 pub(super) fn read(path: &Path) -> Result<Sources> {
     let name = path.display().to_string();
     let bytes = bounded::read(path).map_err(|error| {
-        let failed = |message: String| Error::new(ErrorKind::Playbook, message);
+        let failed = |message: String| Error::playbook(message);
         match error.kind() {
             std::io::ErrorKind::NotFound => failed(format!("playbook `{name}` does not exist"))
                 .with_hint(

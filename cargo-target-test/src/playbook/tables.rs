@@ -9,7 +9,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use target_fixtures::metadata::{CATEGORIES, Metadata};
+use target_fixtures::metadata::CATEGORIES;
 use toml::{Spanned, de::DeValue};
 
 use super::{
@@ -19,7 +19,7 @@ use super::{
     limit::Limit,
     names::wrong_name,
     overrides::Override,
-    reading::{read, table, with_article},
+    reading::{array, read, table},
     scenario::{Mode, Scenario, matches},
 };
 
@@ -83,25 +83,6 @@ pub enum MetadataKey {
     Retries,
 }
 
-impl MetadataKey {
-    /// True if the metadata declares the key.
-    pub fn is_in(self, metadata: &Metadata) -> bool {
-        match self {
-            Self::Doc => metadata.doc.is_some(),
-            Self::Platform => metadata.platform.is_some(),
-            Self::Targets => !metadata.targets.is_empty(),
-            Self::Category => metadata.category.is_some(),
-            Self::Area => metadata.area.is_some(),
-            Self::Priority => metadata.priority.is_some(),
-            Self::Tags => !metadata.tags.is_empty(),
-            Self::Owner => metadata.owner.is_some(),
-            Self::Features => !metadata.features.is_empty(),
-            Self::Timeout => metadata.timeout.is_some(),
-            Self::Retries => metadata.retries.is_some(),
-        }
-    }
-}
-
 impl MetadataSettings {
     /// The allowed categories.
     pub fn categories(&self) -> Vec<&str> {
@@ -115,26 +96,25 @@ impl MetadataSettings {
 /// The tables about tests, with positions where checks need them.
 #[derive(Default)]
 pub(super) struct RuleTables {
-    metadata: MetadataSettings,
-    defaults: Defaults,
-    criteria: Vec<Rule>,
-    overrides: Vec<Override>,
-    modes: BTreeMap<String, Mode>,
-    scenarios: Vec<Item<Scenario>>,
+    pub(super) rules: Rules,
+    /// The positions in the scenarios.
+    scenarios: Vec<Places>,
 }
 
-/// One table of an array of tables.
-struct Item<T> {
-    span: Range<usize>,
+/// Takes the kind, the key, the name and the known names of a name that does not exist.
+type Unknown<'a> = dyn FnMut(&str, &str, &str, &[&str]) + 'a;
+
+/// The positions in one table of an array of tables.
+struct Places {
+    table: Range<usize>,
     /// The positions of the values, by key.
-    positions: BTreeMap<String, Range<usize>>,
-    read: T,
+    values: BTreeMap<String, Range<usize>>,
 }
 
-impl<T> Item<T> {
+impl Places {
     /// The position of a key's value, or of the table if the key is absent.
-    fn position(&self, key: &str) -> Range<usize> {
-        self.positions.get(key).unwrap_or(&self.span).clone()
+    fn of(&self, key: &str) -> Range<usize> {
+        self.values.get(key).unwrap_or(&self.table).clone()
     }
 }
 
@@ -146,52 +126,43 @@ impl RuleTables {
         value: Spanned<DeValue<'_>>,
         problems: &mut Problems<'_>,
     ) {
+        let rules = &mut self.rules;
         match name {
             "defaults" => {
                 let Defaults { timeout } = read(value, problems).unwrap_or_default();
-                self.defaults.timeout = timeout.or(self.defaults.timeout);
+                rules.defaults.timeout = timeout.or(rules.defaults.timeout);
             }
-            "metadata" => self.metadata = read(value, problems).unwrap_or_default(),
+            "metadata" => rules.metadata = read(value, problems).unwrap_or_default(),
             "criteria" => {
-                let rules: Vec<Item<Rule>> = several(name, value, problems);
-                for rule in &rules {
-                    if let Some(why) = rule.read.error() {
-                        problems.add(Problem::new(why, rule.span.clone()));
+                for (places, rule) in several::<Rule>(name, value, problems) {
+                    if let Some(why) = rule.error() {
+                        problems.add(Problem::new(why, places.table));
                     }
+                    rules.criteria.push(rule);
                 }
-                self.criteria
-                    .extend(rules.into_iter().map(|item| item.read));
             }
             "overrides" => {
-                let overrides: Vec<Item<Override>> = several(name, value, problems);
-                for change in overrides.iter().filter(|one| one.read.is_empty()) {
-                    problems.add(Problem::new(
-                        "an override must have a key other than `name`",
-                        change.span.clone(),
-                    ));
+                for (places, change) in several::<Override>(name, value, problems) {
+                    if change.is_empty() {
+                        let why = "an override must have a key other than `name`";
+                        problems.add(Problem::new(why, places.table));
+                    }
+                    rules.overrides.push(change);
                 }
-                self.overrides
-                    .extend(overrides.into_iter().map(|item| item.read));
             }
-            "scenarios" => self.scenarios.append(&mut several(name, value, problems)),
+            "scenarios" => {
+                let (places, scenarios): (Vec<_>, Vec<_>) =
+                    several(name, value, problems).into_iter().unzip();
+                self.scenarios.extend(places);
+                rules.scenarios.extend(scenarios);
+            }
             _ => {
                 for (name, mode) in table(value, "`modes`", problems).unwrap_or_default() {
                     // Keep an invalid mode: scenarios may name it.
                     let mode = read(mode, problems).unwrap_or_default();
-                    self.modes.insert(name.into_inner().into_owned(), mode);
+                    rules.modes.insert(name.into_inner().into_owned(), mode);
                 }
             }
-        }
-    }
-
-    pub(super) fn without_positions(self) -> Rules {
-        Rules {
-            metadata: self.metadata,
-            defaults: self.defaults,
-            criteria: self.criteria,
-            overrides: self.overrides,
-            modes: self.modes,
-            scenarios: self.scenarios.into_iter().map(|item| item.read).collect(),
         }
     }
 
@@ -204,34 +175,31 @@ impl RuleTables {
         problems: &mut Problems<'_>,
     ) {
         let mut names = BTreeSet::new();
-        for item in &self.scenarios {
-            let name = &item.read.name;
+        for (scenario, places) in self.rules.scenarios.iter().zip(&self.scenarios) {
+            let name = &scenario.name;
             if let Some(why) = wrong_name(name) {
-                let problem = Problem::new(
-                    format!("invalid scenario name `{name}`"),
-                    item.position("name"),
-                );
-                problems.add(problem.label(why));
+                let message = format!("invalid scenario name `{name}`");
+                problems.add(Problem::new(message, places.of("name")).label(why));
             }
             if !names.insert(name) {
                 let message = format!("two scenarios are named `{name}`");
-                problems.add(Problem::new(message, item.position("name")));
+                problems.add(Problem::new(message, places.of("name")));
             }
-            self.check_names(item, recipes, targets, problems);
+            let mut unknown = |what: &str, key: &str, name: &str, known: &[&str]| {
+                problems.add(Problem::unknown(what, name, places.of(key), known));
+            };
+            self.check_names(scenario, recipes, targets, &mut unknown);
         }
     }
 
+    /// Calls `unknown` with each name that does not exist: its kind, its key, the name and the known names.
     fn check_names(
         &self,
-        item: &Item<Scenario>,
+        scenario: &Scenario,
         recipes: &BTreeMap<String, Recipe>,
         targets: Option<&[&str]>,
-        problems: &mut Problems<'_>,
+        unknown: &mut Unknown<'_>,
     ) {
-        let scenario = &item.read;
-        let mut unknown = |what: &str, key: &str, name: &str, known: &[&str]| {
-            problems.add(Problem::unknown(what, name, item.position(key), known));
-        };
         if let Some(known) = targets {
             for pattern in scenario.targets.iter().flat_map(|texts| &texts.0) {
                 if !known.iter().any(|name| matches(pattern, name)) {
@@ -245,7 +213,7 @@ impl RuleTables {
             let known: Vec<_> = recipes.keys().map(String::as_str).collect();
             unknown("recipe", "recipe", recipe, &known);
         }
-        let known = known_modes(self.modes.keys().map(String::as_str).collect());
+        let known = known_modes(self.rules.modes.keys().map(String::as_str).collect());
         if let Some(mode) = &scenario.mode
             && !known.contains(&mode.as_str())
         {
@@ -265,35 +233,26 @@ pub(crate) fn known_modes(mut own: Vec<&str>) -> Vec<&str> {
 /// The modes that exist without a playbook.
 pub(crate) const BUILT_IN: [&str; 4] = ["dev", "debug", "ci", "demo"];
 
-/// Reads an array of tables, each with its position.
+/// Reads an array of tables, each with its positions.
 fn several<T: for<'de> Deserialize<'de>>(
     name: &str,
     value: Spanned<DeValue<'_>>,
     problems: &mut Problems<'_>,
-) -> Vec<Item<T>> {
-    let span = value.span();
-    let items = match value.into_inner() {
-        DeValue::Array(items) => items,
-        other => {
-            let message = format!(
-                "`{name}` must be an array of tables, not {}",
-                with_article(&other)
-            );
-            let hint = format!("write each under its own `[[{name}]]` header");
-            problems.add(Problem::new(message, span).hint(hint));
-            return Vec::new();
-        }
-    };
+) -> Vec<(Places, T)> {
+    let items = array(value, name).unwrap_or_else(|problem| {
+        problems.add(*problem);
+        Vec::new()
+    });
     let item = |item: Spanned<DeValue<'_>>| {
         let keys = item.get_ref().as_table().into_iter().flatten();
-        let position = |(key, value): (&Spanned<Cow<'_, str>>, &Spanned<_>)| {
+        let value = |(key, value): (&Spanned<Cow<'_, str>>, &Spanned<_>)| {
             (key.get_ref().clone().into_owned(), value.span())
         };
-        Some(Item {
-            span: item.span(),
-            positions: keys.map(position).collect(),
-            read: read(item, problems)?,
-        })
+        let places = Places {
+            table: item.span(),
+            values: keys.map(value).collect(),
+        };
+        Some((places, read(item, problems)?))
     };
     items.into_iter().filter_map(item).collect()
 }

@@ -1,6 +1,6 @@
 //! Wait conditions: their syntax and their display. Must not wait.
 
-use std::{borrow::Cow, fmt, num::NonZeroU16, time::Duration};
+use std::{fmt, num::NonZeroU16, time::Duration};
 
 use serde::{Deserialize, Serialize, de};
 
@@ -9,9 +9,10 @@ use super::limit::Limit;
 /// The default timeout.
 const TIMEOUT: Duration = Duration::from_secs(2 * 60);
 
-/// A condition to wait for, with a timeout.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// A condition to wait for, with a timeout: in the playbook, exactly one of `port`, `command`, `console` and `duration`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "WaitTable", into = "WaitTable")]
+#[schemars(with = "WaitTable")]
 pub struct Wait {
     /// The condition.
     pub condition: WaitCondition,
@@ -35,6 +36,7 @@ pub enum WaitCondition {
 /// A wait in the playbook: exactly one of `port`, `command`, `console` and `duration`.
 #[derive(Clone, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+#[schemars(rename = "Wait")]
 struct WaitTable {
     /// Waits until a process on the instance listens on this TCP port.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -101,16 +103,6 @@ impl From<Wait> for WaitTable {
             }
         }
         table
-    }
-}
-
-impl schemars::JsonSchema for Wait {
-    fn schema_name() -> Cow<'static, str> {
-        "Wait".into()
-    }
-
-    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        WaitTable::json_schema(generator)
     }
 }
 

@@ -20,10 +20,10 @@ use super::{
     embedded,
     include::PlaybookFile,
     nearest::meant,
-    reading::{read, table, with_article},
+    reading::{array, read, table},
     recipe::{Recipe, Step},
     reports::{NotifySettings, ReportSettings},
-    schema::{self, HistorySettings, PoolSettings, Select},
+    schema::{self, HistorySettings, PlaybookTables, PoolSettings, Select},
     source::Sources,
     tables,
 };
@@ -106,15 +106,11 @@ pub(super) fn parse<'s>(
     written.notify = written.settings("notify", problems);
     if written.means_local() {
         let local = DeTable::parse(embedded::TARGET).map(Spanned::into_inner);
-        written.targets.extend(local.map(|table| {
-            RawTable {
-                header: 0..0,
-                table,
-                directory: files
-                    .first()
-                    .map(|file| file.directory.clone())
-                    .unwrap_or_default(),
-            }
+        let first = files.first().map(|file| file.directory.clone());
+        written.targets.extend(local.map(|table| RawTable {
+            header: 0..0,
+            table,
+            directory: first.unwrap_or_default(),
         }));
     }
     if written.targets.is_empty() && !problems.has_unreadable() {
@@ -174,9 +170,10 @@ impl<'s> Written<'s> {
             }
             later if schema::LATER_TABLES.contains(&later) => problems.add(later_problem(key)),
             unknown => {
-                let known = &schema::TABLES;
-                let problem = Problem::unknown("key", unknown, key.span(), known);
-                match meant(unknown, known) {
+                let known = schema::properties(&schemars::schema_for!(PlaybookTables));
+                let known: Vec<&str> = known.iter().map(String::as_str).collect();
+                let problem = Problem::unknown("key", unknown, key.span(), &known);
+                match meant(unknown, &known) {
                     Some("include") => problems.add_unreadable(problem),
                     // Read the value too: it may have further problems, and define names used elsewhere.
                     Some(meant) => {
@@ -227,12 +224,8 @@ fn syntax(text: &str, errors: &[toml::de::Error], problems: &mut Problems<'_>) {
         let before = text.bytes().take(at);
         if lines.insert(before.filter(|&byte| byte == b'\n').count()) {
             let problem = Problem::toml(error, 0..0);
-            problems.add_unreadable(match other_format(text) {
-                Some(format) => {
-                    problem.hint(format!("a playbook is TOML; this looks like {format}"))
-                }
-                None => problem,
-            });
+            let hint = |format| format!("a playbook is TOML; this looks like {format}");
+            problems.add_unreadable(problem.or_hint(other_format(text).map(hint)));
         }
     }
 }
@@ -257,17 +250,11 @@ fn other_format(text: &str) -> Option<&'static str> {
 
 /// The problem of a key that is reserved for a later version.
 fn later_problem(key: &Spanned<impl AsRef<str>>) -> Problem {
-    let name = key.get_ref().as_ref();
-    let verb = if name.ends_with('s') || name == "criteria" {
-        "are"
-    } else {
-        "is"
-    };
-    Problem::new(
-        format!("`{name}` {verb} not supported by this version"),
-        key.span(),
-    )
-    .label("would be ignored")
+    let message = format!(
+        "`{}` are not supported by this version",
+        key.get_ref().as_ref()
+    );
+    Problem::new(message, key.span()).label("would be ignored")
 }
 
 fn platforms<'s>(
@@ -275,24 +262,17 @@ fn platforms<'s>(
     directory: &Path,
     problems: &mut Problems<'_>,
 ) -> BTreeMap<String, RawTable<'s>> {
-    let mut platforms = BTreeMap::new();
-    let Some(tables) = table(value, "`platforms`", problems) else {
-        return platforms;
-    };
-    for (key, value) in tables {
+    let tables = table(value, "`platforms`", problems).unwrap_or_default();
+    let platform = |(key, value): (Spanned<Cow<'s, str>>, _)| {
         let name = key.get_ref().clone().into_owned();
-        if let Some(table) = table(value, &format!("`platforms.{name}`"), problems) {
-            platforms.insert(
-                name,
-                RawTable {
-                    header: key.span(),
-                    table,
-                    directory: directory.to_owned(),
-                },
-            );
-        }
-    }
-    platforms
+        let platform = RawTable {
+            header: key.span(),
+            table: table(value, &format!("`platforms.{name}`"), problems)?,
+            directory: directory.to_owned(),
+        };
+        Some((name, platform))
+    };
+    tables.into_iter().filter_map(platform).collect()
 }
 
 fn recipes(
@@ -362,27 +342,16 @@ fn targets<'s>(
     directory: &Path,
     problems: &mut Problems<'_>,
 ) -> Vec<RawTable<'s>> {
-    let span = value.span();
-    match value.into_inner() {
-        DeValue::Array(items) => {
-            let entry = |item: Spanned<DeValue<'s>>| {
-                let header = item.span();
-                table(item, "a target", problems).map(|table| RawTable {
-                    header,
-                    table,
-                    directory: directory.to_owned(),
-                })
-            };
-            items.into_iter().filter_map(entry).collect()
-        }
-        other => {
-            let message = format!(
-                "`targets` must be an array of tables, not {}",
-                with_article(&other)
-            );
-            let hint = "write each target under its own `[[targets]]` header";
-            problems.add_unreadable(Problem::new(message, span).hint(hint));
-            Vec::new()
-        }
-    }
+    let items = array(value, "targets").unwrap_or_else(|problem| {
+        problems.add_unreadable(*problem);
+        Vec::new()
+    });
+    let entry = |item: Spanned<DeValue<'s>>| {
+        Some(RawTable {
+            header: item.span(),
+            table: table(item, "a target", problems)?,
+            directory: directory.to_owned(),
+        })
+    };
+    items.into_iter().filter_map(entry).collect()
 }

@@ -33,6 +33,11 @@ pub fn signal_of_code(code: i32) -> Option<String> {
     (1..=64).contains(&number).then(|| signal_name(number))
 }
 
+/// Returns a shell's exit code for a process that this signal ended.
+pub fn code_of_signal(number: i32) -> u8 {
+    u8::try_from(128 + number).unwrap_or(255)
+}
+
 /// Returns the number of a signal, given the result of [`signal_name`].
 pub fn signal_number(name: &str) -> Option<i32> {
     let known = SIGNALS

@@ -6,7 +6,7 @@ use std::{borrow::Cow, ffi::OsString, path::Path};
 
 use crate::{
     cli::{Cli, Global, RunArgs, TestArgs, Verb},
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     playbook::{self, BUILT_IN_MODES, Playbook},
 };
 
@@ -30,7 +30,7 @@ const BUILT_IN: [&[&str]; 4] = [
 /// Checks the options of all modes of a playbook.
 ///
 /// # Errors
-/// [`ErrorKind::Playbook`] for invalid options.
+/// [`ErrorKind::Playbook`](crate::ErrorKind::Playbook) for invalid options.
 pub fn check(playbook: &Playbook) -> Result<()> {
     let modes = playbook.rules.modes.iter();
     modes
@@ -41,7 +41,7 @@ pub fn check(playbook: &Playbook) -> Result<()> {
 /// Returns the mode of the command line, else the mode of the chosen scenarios.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] if the scenarios have different modes.
+/// [`ErrorKind::Usage`](crate::ErrorKind::Usage) if the scenarios have different modes.
 pub(super) fn name(tests: &TestArgs, playbook: &Playbook) -> Result<Option<String>> {
     let choosing = &tests.choosing;
     if choosing.mode.is_some() {
@@ -57,7 +57,7 @@ pub(super) fn name(tests: &TestArgs, playbook: &Playbook) -> Result<Option<Strin
         Some(other) => {
             let first = first.unwrap_or_default();
             let message = format!("the scenarios have different modes: `{first}` and `{other}`");
-            Err(Error::new(ErrorKind::Usage, message).with_hint("choose one with `--mode`"))
+            Err(Error::usage(message).with_hint("choose one with `--mode`"))
         }
     }
 }
@@ -66,7 +66,7 @@ pub(super) fn name(tests: &TestArgs, playbook: &Playbook) -> Result<Option<Strin
 /// hides the built-in mode of the same name.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] for an unknown mode.
+/// [`ErrorKind::Usage`](crate::ErrorKind::Usage) for an unknown mode.
 pub(super) fn words(name: &str, playbook: &Playbook, target: &Path) -> Result<Vec<String>> {
     if let Some(mode) = playbook.rules.modes.get(name) {
         return Ok(mode.options.clone());
@@ -94,9 +94,9 @@ pub(crate) fn typed(word: &str) -> Cow<'_, str> {
 /// Parses a mode's options like a command line.
 ///
 /// # Errors
-/// [`ErrorKind::Playbook`] for options that are not allowed in a mode.
+/// [`ErrorKind::Playbook`](crate::ErrorKind::Playbook) for options that are not allowed in a mode.
 pub(super) fn parse(name: &str, words: &[String]) -> Result<(Global, RunArgs)> {
-    let wrong = |why: &str| Error::new(ErrorKind::Playbook, format!("mode `{name}`: {why}"));
+    let wrong = |why: &str| Error::playbook(format!("mode `{name}`: {why}"));
     let line = ["cargo-target-test", "run"].into_iter().map(OsString::from);
     let line = line.chain(words.iter().map(OsString::from));
     let cli = Cli::parse(line).map_err(|error| {
@@ -143,7 +143,7 @@ pub(super) fn add_mode(global: &mut Global, typed: &mut RunArgs, mode: Global, r
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::KeepTargets;
+    use crate::{cli::KeepTargets, error::ErrorKind};
 
     fn run(line: &[&str]) -> RunArgs {
         let line = [&["x", "run"], line].concat();

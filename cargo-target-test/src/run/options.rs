@@ -11,7 +11,7 @@ use super::{
 use crate::{
     aggregate::summary::SummaryLevel,
     cli::{ChoosingArgs, Global, OrderArg, RunArgs},
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     playbook,
     provision::platform::Platforms,
     ui,
@@ -44,8 +44,8 @@ impl RunOptions {
     /// scenarios name. `None` if the mode was only printed (`--explain`).
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] for conflicting options or an unknown mode,
-    /// [`ErrorKind::Playbook`] for an invalid playbook.
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) for conflicting options or an unknown mode,
+    /// [`ErrorKind::Playbook`](crate::ErrorKind::Playbook) for an invalid playbook.
     pub fn resolve(platforms: &Platforms, global: &Global, typed: RunArgs) -> Result<Option<Self>> {
         typed.tests.nextest.refuse_unsupported()?;
         let mut workspace = Workspace::with_dependencies(platforms, global, &typed.tests.nextest)?;
@@ -130,7 +130,7 @@ fn refuse_partitions_of_one_run(run: &RunArgs) -> Result<()> {
     match alone.filter(|_| several) {
         Some(option) => {
             let message = format!("`--partitions` cannot be combined with `--{option}`");
-            Err(Error::new(ErrorKind::Usage, message))
+            Err(Error::usage(message))
         }
         None => Ok(()),
     }

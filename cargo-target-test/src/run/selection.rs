@@ -4,7 +4,6 @@
 //! Must not lease or deploy.
 
 mod config;
-mod early_delete;
 mod instance_sets;
 mod names;
 mod origin;
@@ -29,9 +28,9 @@ use crate::{
     aggregate::history,
     case::CaseInfo,
     cli::{NextestArgs, NextestCall, RunArgs},
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     execute::{
-        broker::Broker,
+        broker::BrokerPlace,
         nextest::{CargoNextest, Stage, UsersConfig, Words, stage},
         programs::Programs,
         runner::{DEBUG_VERB, VERB, program},
@@ -137,11 +136,11 @@ impl Selection {
                 true => Select::All,
                 false => workspace.playbook.select,
             },
-            durations: &durations,
+            durations: Some(&durations),
             ..staging::choosing(tests, rules, &expressions)
         };
         let directory = private::private_directory()?;
-        let socket = Broker::socket_in(directory.path());
+        let socket = BrokerPlace::socket_in(directory.path());
         let program = program()?;
         let runner = [&program, Path::new(VERB), &socket].map(|word| word.display().to_string());
         let stage = Stage::new(
@@ -240,8 +239,7 @@ impl Selection {
     fn keep(&mut self) {
         let (inventory, plan, chosen) = (&self.inventory, &self.plan, &self.chosen);
         let has = |test: usize, name: &str| {
-            let binary = &inventory.binaries[inventory.tests[test].binary];
-            chosen.contains(&(binary.id.clone(), name.to_owned()))
+            chosen.contains(&(inventory.binary_of(test).id.clone(), name.to_owned()))
         };
         let Entries { cases, plain } = &mut self.entries;
         cases.retain(|case| has(plan.cases[*case].test, &plan.cases[*case].info.name));
@@ -256,10 +254,7 @@ impl Selection {
         cases
             .chain(plain)
             .filter(|(test, _)| with_ignored || !inventory.tests[*test].ignored)
-            .map(|(test, name)| {
-                let binary = &inventory.binaries[inventory.tests[test].binary];
-                (binary.id.clone(), name.clone())
-            })
+            .map(|(test, name)| (inventory.binary_of(test).id.clone(), name.clone()))
             .collect()
     }
 
@@ -309,13 +304,10 @@ impl Selection {
                 Ok(Some((Arc::clone(&instance_sets[&case.target]), case.count)))
             }
             ([], [_]) => Ok(None),
-            (cases, plain) => Err(Error::new(
-                ErrorKind::Usage,
-                format!(
-                    "a debugger requires exactly one case, but {} were chosen",
-                    cases.len() + plain.len()
-                ),
-            )
+            (cases, plain) => Err(Error::usage(format!(
+                "a debugger requires exactly one case, but {} were chosen",
+                cases.len() + plain.len()
+            ))
             .with_hint("`-- --exact 'test[target]'` chooses one; `list` shows the names")),
         }
     }
@@ -334,11 +326,6 @@ impl Selection {
         self.chosen_cases()
             .map(|case| Arc::clone(&case.info))
             .collect()
-    }
-
-    /// Returns the number of chosen tests that run once, on the host.
-    pub fn count_on_host(&self) -> usize {
-        self.entries.plain.len()
     }
 
     /// Returns Cargo's target directory.
@@ -364,7 +351,7 @@ impl Selection {
 
     /// Returns nextest's id of the binary of a test.
     fn binary_id(&self, test: usize) -> &str {
-        &self.inventory.binaries[self.inventory.tests[test].binary].id
+        &self.inventory.binary_of(test).id
     }
 
     fn listing(&self, entries: &Entries) -> stage::Names {
@@ -383,14 +370,9 @@ fn listing<'a>(
 ) -> stage::Names {
     let mut names = stage::Names::new();
     for (test, name) in tests {
-        let test = &inventory.tests[test];
-        let path = inventory.binaries[test.binary].path.as_std_path();
-        if !names.contains_key(path) {
-            names.insert(path.to_owned(), Vec::new());
-        }
-        if let Some(names) = names.get_mut(path) {
-            names.push((name.to_owned(), test.ignored));
-        }
+        let path = inventory.binary_of(test).path.as_std_path();
+        let names = names.entry(path.to_owned()).or_default();
+        names.push((name.to_owned(), inventory.tests[test].ignored));
     }
     names
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::{
     cli::{Global, NextestArgs},
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     playbook::{self, Playbook},
     process,
     provision::{platform::Platforms, pool},
@@ -35,7 +35,7 @@ impl Workspace {
     /// takes its place.
     ///
     /// # Errors
-    /// [`ErrorKind::Playbook`] for an invalid playbook, [`ErrorKind::Build`] for a workspace that Cargo rejects.
+    /// [`ErrorKind::Playbook`](crate::ErrorKind::Playbook) for an invalid playbook, [`ErrorKind::Build`](crate::ErrorKind::Build) for a workspace that Cargo rejects.
     pub fn find(platforms: &Platforms, global: &Global) -> Result<Self> {
         if !is_in_package()? {
             return Self::without_cargo(platforms, global);
@@ -99,7 +99,7 @@ impl Workspace {
     /// Returns the parsed output of `cargo metadata`.
     ///
     /// # Errors
-    /// [`ErrorKind::Build`] outside a workspace.
+    /// [`ErrorKind::Build`](crate::ErrorKind::Build) outside a workspace.
     pub fn metadata(&self) -> Result<cargo_metadata::Metadata> {
         parsed(&self.cargo_metadata)
     }
@@ -140,7 +140,7 @@ fn parsed(cargo_metadata: &[u8]) -> Result<cargo_metadata::Metadata> {
     let text = String::from_utf8_lossy(cargo_metadata);
     cargo_metadata::MetadataCommand::parse(text).map_err(|error| {
         let message = "failed to read the output of `cargo metadata`";
-        Error::new(ErrorKind::Build, message).with_source(error)
+        Error::build(message).with_source(error)
     })
 }
 
@@ -220,8 +220,7 @@ fn output(command: &cargo_metadata::MetadataCommand) -> Result<Vec<u8>> {
     }
     let text = String::from_utf8_lossy(&output.stderr);
     let text = text.trim().trim_start_matches("error: ");
-    Err(Error::new(
-        ErrorKind::Build,
-        format!("failed to read the workspace: {text}"),
-    ))
+    Err(Error::build(format!(
+        "failed to read the workspace: {text}"
+    )))
 }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use clap::{Args, Command, FromArgMatches};
 
 use super::*;
-use crate::cli::nextest_options::OPTIONS;
+use crate::{cli::nextest_options::OPTIONS, error::ErrorKind};
 
 fn parse(line: &str) -> NextestArgs {
     let command = NextestArgs::augment_args(Command::new("x"));

@@ -5,20 +5,17 @@
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 
-use target_fixtures::{env, metadata::Metadata};
+use target_fixtures::{env, metadata::Metadata, wire::AcquireRequest};
 
 use crate::{
     case::{CaseInfo, RunsOn},
     cli::Global,
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     execute::{
-        broker::{
-            CaseArtifacts, LeasingCase, TestStart,
-            standalone::{AcquireRequest, FoundCase},
-        },
+        broker::{CaseArtifacts, LeasingCase, TestStart, standalone::FoundCase},
         programs::{CargoBuild, CasePrograms, DeclaringTest, Programs},
     },
     inventory, plan,
@@ -55,7 +52,7 @@ impl Known {
         }
     }
 
-    pub(super) fn find(&self, ask: &AcquireRequest) -> Result<FoundCase> {
+    pub(super) fn find(&self, pid: u32, ask: &AcquireRequest) -> Result<FoundCase> {
         let global = Global {
             playbook: ask.playbook.clone().map(PathBuf::from),
             ..Global::default()
@@ -79,10 +76,11 @@ impl Known {
             };
             let skip = metadata
                 .as_ref()
-                .and_then(|metadata| plan::skip_reason(metadata, target));
+                .and_then(|metadata| plan::skip_reason(metadata, Some(target)));
             match (plan::fits(metadata.as_ref(), target), skip) {
                 (Ok(()), None) => {
-                    let programs = self.programs(ask, metadata.as_ref(), (&workspace, target))?;
+                    let programs =
+                        self.programs(pid, ask, metadata.as_ref(), (&workspace, target))?;
                     let instance_set = self.instance_set(&workspace, number, instance)?;
                     let case = LeasingCase {
                         programs,
@@ -101,6 +99,7 @@ impl Known {
     /// Returns the programs that a test can start on a target.
     fn programs(
         &self,
+        pid: u32,
         ask: &AcquireRequest,
         metadata: Option<&Metadata>,
         (workspace, target): (&Workspace, &PlaybookTarget),
@@ -111,12 +110,12 @@ impl Known {
         }
         let mut known = sync::lock(&self.programs);
         let programs = match &*known {
-            Some(known) if known.pid == ask.pid => Arc::clone(&known.programs),
+            Some(known) if known.pid == pid => Arc::clone(&known.programs),
             _ => {
                 let cargo = cargo_build(workspace, ask);
                 let programs = Arc::new(Programs::new(&workspace.metadata()?, cargo));
                 *known = Some(ProgramsOfProcess {
-                    pid: ask.pid,
+                    pid,
                     programs: Arc::clone(&programs),
                 });
                 programs
@@ -136,10 +135,7 @@ impl Known {
         target: usize,
         instance: Option<String>,
     ) -> Result<Arc<InstanceSet>> {
-        let mut instance_sets = self
-            .instance_sets
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut instance_sets = sync::lock(&self.instance_sets);
         let of = &workspace.playbook.targets[target];
         let key = (
             of.name.clone(),
@@ -204,7 +200,7 @@ fn case(
     instance_set: Arc<InstanceSet>,
 ) -> LeasingCase {
     let metadata = metadata.unwrap_or_default();
-    let expected = plan::expected_failures(&metadata, target);
+    let expected = plan::expected_failures(&metadata, Some(target));
     // The test was started by its own name.
     let info = CaseInfo::new(&*ask.binary, &*ask.test, RunsOn::Any, None, None);
     LeasingCase {
@@ -267,5 +263,5 @@ fn no_target(ask: &AcquireRequest, targets: &[PlaybookTarget], reasons: &[String
         ),
     };
     let message = format!("no target fits `{}`: {why}", ask.test);
-    Error::new(ErrorKind::Infra, message).with_hint(hint)
+    Error::infra(message).with_hint(hint)
 }

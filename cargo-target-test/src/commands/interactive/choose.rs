@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, path::Path};
 
 use super::is_mine;
 use crate::{
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     playbook,
     provision::pool::{Pool, RecordState, Seen},
     run::workspace,
@@ -44,7 +44,7 @@ pub(in crate::commands) fn choose(pool: &Pool, name: &str, all: bool) -> Result<
 /// instance, or with `all` in any workspace. At least one.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] for an unknown or ambiguous name.
+/// [`ErrorKind::Usage`](crate::ErrorKind::Usage) for an unknown or ambiguous name.
 pub(in crate::commands) fn find(pool: &Pool, name: &str, all: bool) -> Result<Vec<Seen>> {
     let workspace = workspace::workspace_by_lock_file()?;
     named(pool.overview()?, name, (!all).then_some(&*workspace))
@@ -68,7 +68,7 @@ fn named(seen: Vec<Seen>, name: &str, workspace: Option<&Path>) -> Result<Vec<Se
             let places: Vec<_> = places.iter().map(|path| path.display()).collect();
             let places: Vec<_> = places.iter().map(|path| format!("`{path}`")).collect();
             let message = format!("`{name}` is an instance of {}", places.join(" and of "));
-            return Err(Error::new(ErrorKind::Usage, message).with_hint(
+            return Err(Error::usage(message).with_hint(
                 "run in that workspace, use the instance's id (`targets --json`), or add `--all` for any workspace",
             ));
         }
@@ -111,7 +111,7 @@ fn unknown(name: &str, others: &[Seen]) -> Error {
         (listed, Some(near)) => format!("{near} There are {listed}"),
         (listed, None) => format!("there are {listed}"),
     };
-    Error::new(ErrorKind::Usage, message).with_hint(hint)
+    Error::usage(message).with_hint(hint)
 }
 
 #[cfg(test)]

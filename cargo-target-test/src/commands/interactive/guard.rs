@@ -12,16 +12,16 @@ use target_fixtures::env;
 use super::{Choice, choose};
 use crate::{
     cli::{Global, InstanceArgs},
-    commands::{delete, interactive, up},
+    commands::{delete, up},
     error::{Error, ErrorKind, Result},
-    execute::clean_up::signals::Signals,
+    execute::clean_up::Signals,
     provision::{
         self, Existing, Lease, LeaseEnd, Machine, Notices, Provisioner, Request, Requester,
         RunInfo, Want, describe,
         platform::{Deployed, Platforms},
         pool::{Pool, Record, RecordState, Seen, WhenDirty},
     },
-    run::workspace,
+    run::{runtime, workspace},
     ui,
 };
 
@@ -63,10 +63,29 @@ enum Access {
     Mine(Box<Pool>),
 }
 
+impl AccessRequest<'_> {
+    /// Does `work` on the machine and ends the access. Returns the exit code. Work that failed counts as cut off.
+    pub(in crate::commands) fn run(
+        &self,
+        work: impl AsyncFnOnce(&MachineGuard, &mut Signals) -> Result<(u8, LeaseEnd)>,
+    ) -> Result<u8> {
+        runtime::block_on(async {
+            let (guard, mut signals) = MachineGuard::enter(self).await?;
+            let done = work(&guard, &mut signals).await;
+            if let Ok((code, _)) = &done {
+                guard.explain(*code).await;
+            }
+            let end = done.as_ref().map_or(LeaseEnd::CutOff, |(_, end)| *end);
+            guard.leave(end).await?;
+            done.map(|(code, _)| code)
+        })
+    }
+}
+
 impl MachineGuard {
     /// Gets access to the instance: at once with `now` or if this user holds the instance, else after leasing it. A
     /// signal ends the wait, and leaves the instance as it is; those that come later are the caller's.
-    pub(in crate::commands) async fn enter(ask: &AccessRequest<'_>) -> Result<(Self, Signals)> {
+    async fn enter(ask: &AccessRequest<'_>) -> Result<(Self, Signals)> {
         // A wait for the pool's lock blocks this thread: until the pool is open, a signal ends the process.
         let pool = Pool::open(&workspace::pool_directory(ask.global)?)?;
         let choice = choose(&pool, &ask.on.instance, ask.on.all);
@@ -76,8 +95,7 @@ impl MachineGuard {
             biased;
             signal = signals.next() => {
                 let message = format!("interrupted while waiting for `{}`", ask.on.instance);
-                let code = interactive::code_of_signal(signal.kind.as_raw_value());
-                Err(Error::new(ErrorKind::Other, message).with_exit_code(code.into()))
+                Err(Error::other(message).with_exit_code(signal.code().into()))
             }
             guard = Self::access(ask, pool, choice) => Ok((guard?, signals)),
         }
@@ -130,7 +148,7 @@ impl MachineGuard {
         let lease = lease.map_err(|error| no_use(error, &name))?;
         let machine = lease.machines()[0].clone();
         let record = machine.record().cloned();
-        let gone = || Error::new(ErrorKind::Other, "a leased instance has no record");
+        let gone = || Error::other("a leased instance has no record");
         let record = record.ok_or_else(gone)?;
         provisioner.leave_others(&record.id).await?;
         Ok(Self {
@@ -232,7 +250,7 @@ fn able(platforms: &Platforms, choice: &Choice) -> Result<Vec<Record>> {
                     WhenDirty::Forget => "the next run replaces it",
                 };
                 let hint = format!("access it anyway with `--now`; {then}");
-                Err(Error::new(ErrorKind::Infra, message).with_hint(hint))
+                Err(Error::infra(message).with_hint(hint))
             }
             RecordState::Ready => check_alive(platforms, record),
             _ => Ok(()),
@@ -263,7 +281,7 @@ fn no_use(error: Error, name: &str) -> Error {
                 "the next run replaces `{name}`; `cargo target-test --delete-targets` deletes it"
             );
             let message = error.chain();
-            Error::new(ErrorKind::Infra, message).with_hint(hint)
+            Error::infra(message).with_hint(hint)
         }
         _ => error,
     }
@@ -276,7 +294,7 @@ fn deployed(record: &Record) -> Result<&Deployed> {
             record.name(),
             record.state
         );
-        Error::new(ErrorKind::Infra, message)
+        Error::infra(message)
     })
 }
 

@@ -11,7 +11,7 @@ use super::{HELD, SAYS};
 use crate::{
     cli::{Global, LeaseArgs},
     commands::interactive::{self, Choice, MachineGuard, Wall},
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     execute::clean_up::signals::Signals,
     process,
     provision::{
@@ -19,7 +19,7 @@ use crate::{
         platform::Platforms,
         pool::{Holder, Manual, Pool},
     },
-    run::workspace,
+    run::{runtime, workspace},
     ui,
 };
 use tokio::signal::unix::SignalKind;
@@ -34,7 +34,7 @@ pub(super) fn hold(platforms: &Platforms, global: &Global, args: &LeaseArgs) -> 
     let choice = not_mine(interactive::choose(&pool, &args.on.instance, args.on.all)?)?;
     let (wall, user) = (Wall::here(), user());
     leave_folder()?;
-    interactive::runtime()?.block_on(async {
+    runtime::block_on(async {
         let time = args.time;
         let requester = Requester {
             by_hand: Some(Arc::new(move || held(time, wall, &user))),
@@ -97,8 +97,9 @@ fn not_mine(mut choice: Choice) -> Result<Choice> {
     let is_mine = |holder: &Option<Holder>| holder.as_ref().is_some_and(interactive::is_mine);
     choice.all.retain(|seen| !is_mine(&seen.holder));
     match mine {
-        Some(mine) if choice.all.is_empty() => Err(Error::new(ErrorKind::Usage, mine)
-            .with_hint("release it with `release` before leasing it again")),
+        Some(mine) if choice.all.is_empty() => {
+            Err(Error::usage(mine).with_hint("release it with `release` before leasing it again"))
+        }
         _ => Ok(choice),
     }
 }

@@ -2,13 +2,15 @@
 //!
 //! Must not know the text format.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 use serde::{Serialize, Serializer};
-use target_fixtures::metadata::{Metadata, RetryOn, Reuse};
+use serde_json::{Map, Value};
+use target_fixtures::metadata::Metadata;
 
 use super::Chosen;
 use crate::{
+    case::declared,
     inventory::{Inventory, Test},
     plan::{Case, Exclusion, Plan, PlanNote},
     playbook::PlaybookTarget,
@@ -37,44 +39,9 @@ pub(super) struct CaseLine<'a> {
     pub(super) ignored: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) expect_fail: Option<&'a str>,
-    #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    pub(super) declared: Option<DeclaredMetadata<'a>>,
-}
-
-/// The part of [`Metadata`] that describes a test, without conditions on where the test runs.
-#[derive(Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) struct DeclaredMetadata<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) doc: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) area: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) category: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) priority: Option<u8>,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    pub(super) tags: &'a [String],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) owner: Option<&'a str>,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    pub(super) features: &'a [String],
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    pub(super) programs: &'a [String],
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub(super) requirements: &'a BTreeMap<String, String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) reuse: Option<Reuse>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) fresh: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) retry_on: Option<RetryOn>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) any: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) timeout: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) retries: Option<u32>,
+    /// The declarations that describe the test.
+    #[serde(flatten)]
+    pub(super) declared: Map<String, Value>,
 }
 
 #[derive(Serialize)]
@@ -98,26 +65,23 @@ fn texts<S: Serializer>(notes: &[PlanNote], to: S) -> Result<S::Ok, S::Error> {
     to.collect_seq(notes.iter().map(ToString::to_string))
 }
 
-impl<'a> DeclaredMetadata<'a> {
-    fn new(metadata: &'a Metadata) -> Self {
-        Self {
-            doc: metadata.doc.as_deref(),
-            area: metadata.area.as_deref(),
-            category: metadata.category.as_deref(),
-            priority: metadata.priority,
-            tags: &metadata.tags,
-            owner: metadata.owner.as_deref(),
-            features: &metadata.features,
-            programs: &metadata.programs,
-            requirements: &metadata.requirements,
-            reuse: metadata.reuse,
-            fresh: metadata.fresh,
-            retry_on: metadata.retry_on,
-            any: metadata.any,
-            timeout: metadata.timeout.as_deref(),
-            retries: metadata.retries,
-        }
-    }
+/// The declarations that decide where and under which conditions a test runs, which its cases show.
+const CONDITIONS: [&str; 8] = [
+    "platform",
+    "targets",
+    "count",
+    "roles",
+    "collect",
+    "collect-when",
+    "skip",
+    "expect-fail",
+];
+
+/// Returns the declarations that describe a test.
+fn described(metadata: &Metadata) -> Map<String, Value> {
+    let mut declared = declared(metadata);
+    declared.retain(|key, _| !CONDITIONS.contains(&key.as_str()));
+    declared
 }
 
 impl<'a> Listing<'a> {
@@ -178,7 +142,7 @@ impl<'a> World<'a> {
             count: case.count,
             ignored: test.ignored,
             expect_fail: case.expect_fail.first().map(|one| one.reason.as_str()),
-            declared: test.metadata.as_ref().map(DeclaredMetadata::new),
+            declared: test.metadata.as_ref().map(described).unwrap_or_default(),
         }
     }
 

@@ -8,10 +8,11 @@ use std::{
 };
 
 use serde::Serialize;
-use target_fixtures::metadata::{Metadata, Reuse};
+use serde_json::{Map, Value};
 
 use crate::{
-    error::{Error, ErrorKind, Result},
+    case::declared,
+    error::{Error, Result},
     inventory::Inventory,
     plan::Plan,
     playbook::{self, PlaybookTarget},
@@ -47,7 +48,7 @@ impl Stats {
     /// Counts the chosen cases and tests, by `key` only unless `key` is empty.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] for an unknown key.
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) for an unknown key.
     pub(super) fn new(
         inventory: &Inventory,
         plan: &Plan,
@@ -61,13 +62,16 @@ impl Stats {
             .collect();
         if keys.is_empty() {
             let message = format!("unknown statistics key `{key}`");
-            return Err(Error::new(ErrorKind::Usage, message)
-                .with_hint(playbook::nearest_or_all(key, &KEYS)));
+            return Err(Error::usage(message).with_hint(playbook::nearest_or_all(key, &KEYS)));
         }
+        let metadata = inventory.tests.iter().map(|test| test.metadata.as_ref());
         let counted = Counting {
             inventory,
             plan,
             targets,
+            declared: metadata
+                .map(|one| one.map(declared).unwrap_or_default())
+                .collect(),
         };
         let lines = |key| (key, counted.by(key, &is_chosen));
         Ok(Self(keys.into_iter().map(lines).collect()))
@@ -121,18 +125,18 @@ struct Counting<'a> {
     inventory: &'a Inventory,
     plan: &'a Plan,
     targets: &'a [PlaybookTarget],
+    /// The declarations of each test.
+    declared: Vec<Map<String, Value>>,
 }
 
 impl Counting<'_> {
     fn by(&self, key: &str, is_chosen: impl Fn(usize, &str) -> bool) -> Vec<Line> {
-        let nothing = Metadata::default();
         let tests = &self.inventory.tests;
-        let metadata = |test: usize| tests[test].metadata.as_ref().unwrap_or(&nothing);
         let mut counted = BTreeMap::<Option<String>, Counted>::new();
         let cases = self.plan.cases.iter();
         for case in cases.filter(|case| is_chosen(case.test, &case.info.name)) {
             let target = &self.targets[case.target].label;
-            for value in values(key, metadata(case.test), target) {
+            for value in values(key, &self.declared[case.test], target) {
                 let counted = counted.entry(value).or_default();
                 counted.tests.insert(case.test);
                 counted.cases += 1;
@@ -143,7 +147,7 @@ impl Counting<'_> {
         let alone = self.plan.plain.iter().chain(excluded);
         let alone = alone.filter(|test| key != "target" && is_chosen(**test, &tests[**test].name));
         for test in alone {
-            for value in values(key, metadata(*test), "") {
+            for value in values(key, &self.declared[*test], "") {
                 counted.entry(value).or_default().tests.insert(*test);
             }
         }
@@ -157,32 +161,16 @@ impl Counting<'_> {
 }
 
 /// Returns a test's values of a key; a single `None` if no value is declared.
-fn values(key: &str, metadata: &Metadata, target: &str) -> Vec<Option<String>> {
-    let several = |all: &[String]| match all {
-        [] => vec![None],
-        all => all.iter().cloned().map(Some).collect(),
+fn values(key: &str, declared: &Map<String, Value>, target: &str) -> Vec<Option<String>> {
+    let text = |value: &Value| match value {
+        Value::String(text) if key == "category" => text.to_lowercase(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
     };
-    let number = |number: Option<u32>| vec![number.map(|number| number.to_string())];
-    match key {
-        "area" => vec![metadata.area.clone()],
-        "category" => vec![metadata.category.as_ref().map(|one| one.to_lowercase())],
-        "priority" => number(metadata.priority.map(u32::from)),
-        "tags" => several(&metadata.tags),
-        "owner" => vec![metadata.owner.clone()],
-        "features" => several(&metadata.features),
-        "platform" => vec![metadata.platform.clone()],
-        "target" => vec![Some(target.to_owned())],
-        "count" => number(metadata.count),
-        "reuse" => {
-            let word = |reuse| match reuse {
-                Reuse::Yes => "true",
-                Reuse::No => "false",
-                Reuse::Snapshot => "snapshot",
-            };
-            vec![metadata.reuse.map(|reuse| word(reuse).to_owned())]
-        }
-        "timeout" => vec![metadata.timeout.clone()],
-        _ => number(metadata.retries),
+    match declared.get(key) {
+        _ if key == "target" => vec![Some(target.to_owned())],
+        Some(Value::Array(all)) => all.iter().map(|one| Some(text(one))).collect(),
+        value => vec![value.map(text)],
     }
 }
 

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::plan::{self, testing};
+use crate::{inventory::Inventory, plan::Plan, playbook::PlaybookTarget};
 
 fn world() -> (Inventory, Vec<PlaybookTarget>, Plan) {
     let mut inventory = testing::inventory(&[

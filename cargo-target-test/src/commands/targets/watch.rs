@@ -4,10 +4,7 @@
 
 use std::{io::IsTerminal, time::Duration};
 
-use crate::{
-    commands::interactive, error::Result, execute::clean_up::signals::Signals,
-    provision::pool::Pool, ui,
-};
+use crate::{error::Result, execute::clean_up::Signals, provision::pool::Pool, run::runtime, ui};
 
 /// The pause between two updates.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -15,7 +12,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Shows the lines until Ctrl-C or until the output is closed. Returns the exit code.
 pub(super) fn watch(pool: &Pool, lines: &dyn Fn(&Pool) -> Result<Vec<String>>) -> Result<u8> {
     let terminal = std::io::stdout().is_terminal();
-    interactive::runtime()?.block_on(async {
+    runtime::block_on(async {
         let mut signals = Signals::catch()?;
         if terminal {
             ui::clear();
@@ -32,7 +29,7 @@ pub(super) fn watch(pool: &Pool, lines: &dyn Fn(&Pool) -> Result<Vec<String>>) -
             }
             tokio::select! {
                 () = tokio::time::sleep(PAUSE) => {}
-                signal = signals.next() => return Ok(interactive::code_of_signal(signal.kind.as_raw_value())),
+                signal = signals.next() => return Ok(signal.code()),
             }
         }
     })

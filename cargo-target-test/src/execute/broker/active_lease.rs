@@ -5,7 +5,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex, OnceLock,
+        Arc, Mutex, MutexGuard, OnceLock,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -35,16 +35,17 @@ pub(in crate::execute) struct ActiveLease {
     /// Descriptions of the instances, for clients.
     pub(in crate::execute) instances: Vec<Instance>,
     machines: BTreeMap<String, Machine>,
-    set: Arc<InstanceSet>,
+    /// The set of the instances.
+    pub(in crate::execute) set: Arc<InstanceSet>,
     /// True if the end of the lease resets or deletes the instances.
     changes: bool,
     /// The process that tears down the test's fixtures.
     pub(super) maker: Maker,
     /// The attempt that has the lease, and the time of the grant; unset without a runner.
-    attempt: OnceLock<(Attempt, Instant)>,
+    pub(super) attempt: OnceLock<(Attempt, Instant)>,
     programs: OnceLock<CasePrograms>,
-    said: Mutex<Said>,
-    lease: Lease,
+    said: Mutex<TestReports>,
+    pub(super) lease: Lease,
     /// True once the lease has ended; locked while it ends.
     has_ended: tokio::sync::Mutex<bool>,
     /// The number of requests that are running or were cut off.
@@ -57,16 +58,16 @@ pub(in crate::execute) struct ActiveLease {
 
 /// The reports of a test about itself.
 #[derive(Default)]
-struct Said {
+pub(in crate::execute) struct TestReports {
     /// The reason the test skipped itself.
-    skipped: Option<String>,
+    pub(in crate::execute) skipped: Option<String>,
     /// The reason the test failed as expected.
-    expected: Option<String>,
-    /// The message of the test's failure, and the loss that it reports.
-    failed: Option<(String, Option<String>)>,
+    pub(in crate::execute) expected: Option<String>,
+    /// The message of the test's failure, and the loss of an instance or connection that the message reports.
+    pub(in crate::execute) failed: Option<(String, Option<String>)>,
     /// Fixtures of this test alone that are not yet torn down.
-    fixtures: Vec<Up>,
-    fixtures_took: FixtureTimes,
+    pub(super) fixtures: Vec<Up>,
+    pub(in crate::execute) fixtures_took: FixtureTimes,
     /// The reason the instances must not be reused.
     dirty: Option<String>,
 }
@@ -107,11 +108,6 @@ impl ActiveLease {
         let _ = self.attempt.set((attempt, Instant::now()));
     }
 
-    /// Returns the attempt that has the lease, and the time of the grant.
-    pub(super) fn attempt(&self) -> Option<&(Attempt, Instant)> {
-        self.attempt.get()
-    }
-
     /// Sets the programs that the test can start, and builds them for the instances.
     pub(super) async fn build(&self, programs: &CasePrograms) {
         let _ = self.programs.set(programs.clone());
@@ -129,11 +125,6 @@ impl ActiveLease {
         instances.map(|instance| instance.name.clone()).collect()
     }
 
-    /// Returns the lease.
-    pub(super) fn lease(&self) -> &Lease {
-        &self.lease
-    }
-
     /// Returns the machines of the lease.
     pub(in crate::execute) fn machines(&self) -> impl Iterator<Item = &Machine> {
         self.machines.values()
@@ -147,44 +138,15 @@ impl ActiveLease {
         })
     }
 
-    /// Returns the set of the instances.
-    pub(super) fn set(&self) -> &Arc<InstanceSet> {
-        &self.set
-    }
-
-    pub(super) fn skip(&self, reason: String) {
-        lock(&self.said).skipped = Some(reason);
-    }
-
-    pub(in crate::execute) fn skipped(&self) -> Option<String> {
-        lock(&self.said).skipped.clone()
-    }
-
-    pub(super) fn expect_fail(&self, reason: String) {
-        lock(&self.said).expected = Some(reason);
-    }
-
-    pub(super) fn failed(&self, message: String, lost: Option<String>) {
-        lock(&self.said).failed = Some((message, lost));
-    }
-
-    /// Returns the message of the test's failure, and the loss of an instance or connection that the message reports.
-    pub(in crate::execute) fn failure(&self) -> (Option<String>, Option<String>) {
-        let failed = lock(&self.said).failed.clone();
-        let (message, lost) = failed.unzip();
-        (message, lost.flatten())
-    }
-
-    /// Returns the reason the test failed as expected, and the part of its time that fixtures took.
-    pub(in crate::execute) fn said(&self) -> (Option<String>, FixtureTimes) {
-        let said = lock(&self.said);
-        (said.expected.clone(), said.fixtures_took)
+    /// Returns the reports of the test.
+    pub(in crate::execute) fn said(&self) -> MutexGuard<'_, TestReports> {
+        lock(&self.said)
     }
 
     /// Records a fixture of this test, set up on an instance of the lease.
     pub(super) fn fixture_up(&self, name: String, instance: String, state: Value) {
         let (instance, maker) = (Some(instance), self.maker.clone());
-        lock(&self.said).fixtures.push(Up {
+        self.said().fixtures.push(Up {
             name,
             state,
             instance,
@@ -192,26 +154,17 @@ impl ActiveLease {
         });
     }
 
-    /// Takes the fixture of this test that was set up last and is not yet torn down.
-    pub(super) fn take_fixture(&self) -> Option<Up> {
-        lock(&self.said).fixtures.pop()
-    }
-
     /// Forgets a fixture of this test, and returns the fixture's instance.
     pub(super) fn fixture_down(&self, name: &str, error: Option<String>) -> Option<String> {
-        let mut said = lock(&self.said);
+        let mut said = self.said();
         said.dirty = said.dirty.take().or(error);
         let found = said.fixtures.iter().position(|up| up.name == name)?;
         said.fixtures.remove(found).instance
     }
 
-    pub(super) fn fixtures_took(&self, took: FixtureTimes) {
-        lock(&self.said).fixtures_took = took;
-    }
-
     /// Marks the instances as dirty: they must not be reused.
     pub(super) fn mark_dirty(&self, cause: String) {
-        lock(&self.said).dirty.get_or_insert(cause);
+        self.said().dirty.get_or_insert(cause);
     }
 
     /// Records that the test set up a shared fixture on an instance.
@@ -223,7 +176,7 @@ impl ActiveLease {
     pub(super) fn changes_instances(&self, end: LeaseEnd) -> bool {
         end == LeaseEnd::WantFresh
             || self.changes
-            || lock(&self.said).dirty.is_some()
+            || self.said().dirty.is_some()
             || self.shares.load(Ordering::Relaxed) && self.sweeps(end)
     }
 
@@ -326,7 +279,7 @@ impl ActiveLease {
         if self.unfinished.load(Ordering::Relaxed) > 0 {
             self.lease.leave_unfinished();
         }
-        if let Some(cause) = lock(&self.said).dirty.clone() {
+        if let Some(cause) = self.said().dirty.clone() {
             self.lease.mark_dirty(DirtyReason::Fixture(cause));
         }
         Some(self.lease.share().end(end).await)

@@ -92,7 +92,8 @@ pub(super) async fn collect(
 ) -> Vec<CollectedArtifact> {
     let mut instances = JoinSet::new();
     let began = held
-        .attempt()
+        .attempt
+        .get()
         .map_or_else(Instant::now, |(_, began)| Instant::from_std(*began));
     for machine in held.machines() {
         let collecting = Collecting {

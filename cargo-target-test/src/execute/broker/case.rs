@@ -4,28 +4,23 @@
 
 mod by_runner;
 mod events;
-mod report;
 
 use std::{io, path::Path, sync::Arc, time::Instant};
 
 use rustix::process::Pid;
 use target_fixtures::{
     metadata::Reuse,
-    wire::{BrokerRequest, Exit, Failure, FailureKind, Reply},
+    wire::{Exit, Failure, FailureKind, Reply, StartRequest},
 };
 use tokio::sync::Mutex;
 
 use super::{
+    Server,
     active_lease::ActiveLease,
     artifacts,
-    case_table::{CaseTable, LeasingCase, Runnable, TestStart},
+    case_table::{LeasingCase, Runnable, TestStart},
     connection::{ClientConnection, failure_of, request_failure},
-    failed::FailedCases,
-    lease_ends::LeaseEnds,
-    on_host::OnHost,
-    place::BrokerPlace,
     tear_down::Maker,
-    waits::LeaseWaits,
 };
 use crate::{
     case::{
@@ -35,81 +30,37 @@ use crate::{
     },
     execute::{Executor, Launch, Launcher},
     process::Watch,
-    provision::{InstanceSet, LeaseEnd, Need, PoolProvisioner, Request, Requester, Want},
-    run_event::{Attempt, AttemptResult, RunEventKind, Sink},
+    provision::{InstanceSet, LeaseEnd, Need, Request, Requester, Want},
+    run_event::{Attempt, AttemptResult, RunEventKind},
 };
 use by_runner::ByRunner;
 
-/// The attempt that a runner asks for.
-pub(super) struct Start {
-    /// The test binary's path.
-    pub(super) binary: String,
-    /// The case or deploy entry.
-    pub(super) name: String,
-    /// nextest's attempt, from 1.
-    pub(super) attempt: u32,
-    /// True if nextest makes no further attempt.
-    pub(super) last: bool,
-    /// nextest's iteration of a stress run, from 0.
-    pub(super) stress_index: Option<u32>,
-}
-
-impl Start {
-    fn of(request: BrokerRequest) -> Option<Self> {
-        match request {
-            BrokerRequest::Start {
-                binary,
-                name,
-                attempt,
-                attempts,
-                stress_index,
-            } => Some(Self {
-                binary,
-                name,
-                attempt,
-                last: attempt >= attempts,
-                stress_index,
-            }),
-            _ => None,
-        }
-    }
-
-    fn attempt(&self, case: &Arc<CaseInfo>) -> Attempt {
-        Attempt {
-            case: Arc::clone(case),
-            stress_index: self.stress_index,
-            number: self.attempt,
-        }
+/// Returns the attempt that a runner asks for.
+fn attempt_of(start: &StartRequest, case: &Arc<CaseInfo>) -> Attempt {
+    Attempt {
+        case: Arc::clone(case),
+        stress_index: start.stress_index,
+        number: start.attempt,
     }
 }
 
-/// Serves the runners of a run.
-pub(super) struct Cases {
-    pub(super) table: Arc<CaseTable>,
-    pub(super) provisioner: Arc<PoolProvisioner>,
-    pub(super) waits: Arc<LeaseWaits>,
-    pub(super) ends: Arc<LeaseEnds>,
-    pub(super) failed: FailedCases,
-    pub(super) on_host: Arc<OnHost>,
-    pub(super) place: BrokerPlace,
-    pub(super) sink: Sink,
+/// True if nextest makes no further attempt.
+fn is_last(start: &StartRequest) -> bool {
+    start.attempt >= start.attempts
 }
 
-impl Cases {
+impl Server {
     /// Serves one runner.
-    pub(super) async fn serve(
-        &self,
+    pub(super) async fn serve_runner(
+        self: &Arc<Self>,
         executor: &dyn Executor,
         connection: &mut ClientConnection,
         pid: u32,
-        request: BrokerRequest,
+        start: StartRequest,
     ) -> io::Result<()> {
-        let Some(start) = Start::of(request) else {
-            return Ok(());
-        };
-        match self.table.get(Path::new(&start.binary), &start.name) {
+        match self.setup.table.get(Path::new(&start.binary), &start.name) {
             Some(Runnable::OnHost { info, start: test }) => {
-                self.run_on_host(connection, (test, &start.binary), start.attempt(info))
+                self.run_on_host(connection, (test, &start.binary), attempt_of(&start, info))
                     .await
             }
             Some(Runnable::Deploy {
@@ -117,7 +68,7 @@ impl Cases {
                 instance_set,
                 index,
             }) => {
-                let attempt = start.attempt(info);
+                let attempt = attempt_of(&start, info);
                 self.show_deploy(connection, instance_set, *index, attempt)
                     .await
             }
@@ -131,7 +82,7 @@ impl Cases {
                     .await;
                 if !ran.as_ref().is_ok_and(|tried_again| *tried_again) {
                     case.instance_set.done(key);
-                    self.ends.let_go(&case.instance_set);
+                    self.let_go(&case.instance_set);
                 }
                 ran.map(|_| ())
             }
@@ -153,11 +104,11 @@ impl Cases {
     ) -> io::Result<()> {
         let (started, instance) = (Instant::now(), set.wanted[index].instance());
         let made = tokio::select! {
-            made = self.provisioner.ready(set, index) => {
+            made = self.setup.pool.ready(set, index) => {
                 Some(made.map_err(|error| failure_of(&error)))
             }
-            _ = connection.requests.recv() => match self.provisioner.is_cancelled() {
-                true => Some(Err(self.waits.gave_up(&instance))),
+            _ = connection.requests.recv() => match self.setup.pool.is_cancelled() {
+                true => Some(Err(self.gave_up(&instance))),
                 false => None,
             },
         };
@@ -173,7 +124,7 @@ impl Cases {
                 (block(&failure), verdict.exit_code().into(), verdict)
             }
         };
-        self.sink.emit(RunEventKind::DeployShown {
+        self.setup.sink.emit(RunEventKind::DeployShown {
             attempt,
             instance,
             took: started.elapsed(),
@@ -192,11 +143,11 @@ impl Cases {
         let launcher = ByRunner {
             runner: Mutex::new(connection),
             expect_fail: &test.expect_fail,
-            on_start: &|| events::attempt_started(&self.sink, &attempt, &[]),
+            on_start: &|| events::attempt_started(&self.setup.sink, &attempt, &[]),
         };
         let running = self.on_host.add(&attempt);
         let mut command = test.command(Path::new(binary));
-        command.envs(self.place.variables_on_host(binary, &running.id));
+        command.envs(self.setup.place.variables_on_host(binary, &running.id));
         let launch = Launch {
             limit: test.timeout,
             ..command.into()
@@ -215,32 +166,32 @@ impl Cases {
             ..AttemptResult::new(judge(&evidence))
         };
         let told = tell(connection, &result).await;
-        events::attempt_ended(&self.sink, attempt, result);
+        events::attempt_ended(&self.setup.sink, attempt, result);
         told
     }
 
     /// Runs a case from the wait for its lease to the end of the lease. Returns true if nextest will try again.
     async fn run_case(
-        &self,
+        self: &Arc<Self>,
         executor: &dyn Executor,
         connection: &mut ClientConnection,
         pid: u32,
-        (case, start): (&LeasingCase, &Start),
+        (case, start): (&LeasingCase, &StartRequest),
     ) -> io::Result<bool> {
         let asked = Instant::now();
         // Watched from the start, so that the pid cannot be reused unnoticed.
         let runner = Pid::from_raw(pid.cast_signed()).map(Watch::new);
         let (request, maker) = request(pid, case, start);
-        let attempt = start.attempt(&case.info);
-        self.sink.emit(RunEventKind::LeaseWaiting {
+        let attempt = attempt_of(start, &case.info);
+        self.setup.sink.emit(RunEventKind::LeaseWaiting {
             attempt: attempt.clone(),
         });
         let set = &case.instance_set;
-        let leased = self.waits.lease(connection, set, request, maker).await;
+        let leased = self.lease(connection, set, request, maker).await;
         let waited = asked.elapsed();
         let (result, replied, leased) = match leased {
             Ok(held) => {
-                self.sink.emit(RunEventKind::LeaseGranted {
+                self.setup.sink.emit(RunEventKind::LeaseGranted {
                     lease: held.id.clone(),
                     attempt: attempt.clone(),
                     instances: held.names(),
@@ -252,28 +203,28 @@ impl Cases {
                 let result = self
                     .run_leased(executor, connection, case, &attempt, &held)
                     .await;
-                held.lease().judged(&result.verdict);
-                if self.place.keeps_failed && start.last && result.verdict.is_failure() {
-                    held.lease().keep_machines();
+                held.lease.judged(&result.verdict);
+                if self.setup.place.keeps_failed && is_last(start) && result.verdict.is_failure() {
+                    held.lease.keep_machines();
                 }
                 (result, Ok(()), Some(held))
             }
             Err(failure) => {
                 let verdict = refusal(&failure);
-                let told = self.table.shortened(set, &failure);
+                let told = self.setup.table.shortened(set, &failure);
                 let replied = refuse(connection, failure, told).await;
                 (AttemptResult::new(verdict), replied, None)
             }
         };
         let (again, end) = (
-            !result.verdict.is_final() && !start.last,
+            !result.verdict.is_final() && !is_last(start),
             lease_end(&result),
         );
         let was_killed = matches!(result.exit, Some(Exit::Signal(_)));
         let folder = result.artifacts.clone();
         let wanted = case.artifacts.after(&result.verdict);
         let result = AttemptResult { waited, ..result };
-        events::attempt_ended(&self.sink, attempt.clone(), result);
+        events::attempt_ended(&self.setup.sink, attempt.clone(), result);
         if let Some(held) = leased {
             if was_killed {
                 // Its own `ssh` may have left processes running.
@@ -285,7 +236,7 @@ impl Cases {
             }
             if let Some(folder) = folder {
                 let collected = artifacts::collect(&held, &wanted, &folder).await;
-                self.sink.emit(RunEventKind::Collected {
+                self.setup.sink.emit(RunEventKind::Collected {
                     attempt,
                     folder,
                     artifacts: collected,
@@ -309,12 +260,12 @@ impl Cases {
         let launcher = ByRunner {
             runner: Mutex::new(connection),
             expect_fail: &case.start.expect_fail,
-            on_start: &|| events::attempt_started(&self.sink, attempt, &instances),
+            on_start: &|| events::attempt_started(&self.setup.sink, attempt, &instances),
         };
         let mut result = executor
-            .run(attempt, held.lease(), &launcher, &self.sink)
+            .run(attempt, &held.lease, &launcher, &self.setup.sink)
             .await;
-        if self.provisioner.is_cancelled() {
+        if self.setup.pool.is_cancelled() {
             // The user waits for the end of the run.
             result.artifacts = None;
         }
@@ -328,28 +279,31 @@ impl Cases {
 
     /// Ends the lease of a case whose runner has ended, or keeps the instances of a failed case for inspection.
     async fn give_back(
-        &self,
+        self: &Arc<Self>,
         case: &LeasingCase,
-        start: &Start,
+        start: &StartRequest,
         held: Arc<ActiveLease>,
         end: LeaseEnd,
     ) {
         let end = match end {
-            LeaseEnd::Failed if (case.fresh || case.retry_fresh) && !start.last => {
+            LeaseEnd::Failed if (case.fresh || case.retry_fresh) && !is_last(start) => {
                 LeaseEnd::WantFresh
             }
             end => end,
         };
         // Before the instances are replaced: replacements may not be needed.
-        if start.last || end == LeaseEnd::Done {
+        if is_last(start) || end == LeaseEnd::Done {
             case.instance_set.done(case.key());
         }
-        let failed = end == LeaseEnd::Failed && start.last && case.start.expect_fail.is_empty();
-        if failed && self.place.holds_failed {
-            let env = self.place.variables(&start.binary, &case.full_name, &held);
-            self.failed.keep(&start.name, env, held);
+        let failed = end == LeaseEnd::Failed && is_last(start) && case.start.expect_fail.is_empty();
+        if failed && self.setup.place.holds_failed {
+            let env = self
+                .setup
+                .place
+                .variables(&start.binary, &case.full_name, &held);
+            self.keep_failed(&start.name, env, held);
         } else {
-            self.ends.end(&held, end).await;
+            self.end(&held, end).await;
         }
     }
 }
@@ -380,7 +334,7 @@ fn lease_end(result: &AttemptResult) -> LeaseEnd {
 }
 
 /// Returns the lease request of a case, and the process that tears down its fixtures.
-fn request(pid: u32, case: &LeasingCase, start: &Start) -> (Request, Maker) {
+fn request(pid: u32, case: &LeasingCase, start: &StartRequest) -> (Request, Maker) {
     let want = Want {
         fresh: case.fresh || case.retry_fresh && start.attempt > 1,
         ..case.want()

@@ -134,29 +134,13 @@ pub struct CaseTable {
     entries: HashMap<PathBuf, HashMap<String, Runnable>>,
     /// Names of deploy entries, by instance.
     deploys: HashMap<String, String>,
-    captured: bool,
-    releases: bool,
+    /// True if nextest captures the output of runners. The broker then prints notices of waiting cases itself.
+    pub captured: bool,
+    /// True if instances that no remaining case needs are deleted at once.
+    pub releases: bool,
 }
 
 impl CaseTable {
-    /// Sets whether nextest captures the output of runners. The broker then prints notices of waiting cases itself.
-    pub fn set_captured(&mut self, captured: bool) {
-        self.captured = captured;
-    }
-
-    /// Sets whether instances that no remaining case needs are deleted at once.
-    pub fn set_releases(&mut self, releases: bool) {
-        self.releases = releases;
-    }
-
-    pub(super) fn releases(&self) -> bool {
-        self.releases
-    }
-
-    pub(super) fn captured(&self) -> bool {
-        self.captured
-    }
-
     /// Adds an entry of a test binary.
     pub fn insert(&mut self, binary: PathBuf, runnable: Runnable) {
         let info = match &runnable {

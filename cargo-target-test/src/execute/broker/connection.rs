@@ -145,11 +145,7 @@ fn for_people(reply: &Reply) -> Option<Reply> {
 
 /// Builds the failure of an invalid request.
 pub(super) fn request_failure(message: impl Into<String>) -> Failure {
-    Failure {
-        kind: FailureKind::Request,
-        message: message.into(),
-        hint: None,
-    }
+    Failure::new(FailureKind::Request, message)
 }
 
 /// Builds the failure of a request that the protocol does not allow at this point.
@@ -166,10 +162,10 @@ pub(super) fn failure_of(error: &Error) -> Failure {
         ErrorKind::Unfit => FailureKind::Skip,
         _ => FailureKind::Infra,
     };
+    let hint = error.hint().map(str::to_owned);
     Failure {
-        kind,
-        message: error.chain(),
-        hint: error.hint().map(str::to_owned),
+        hint,
+        ..Failure::new(kind, error.chain())
     }
 }
 

@@ -3,56 +3,39 @@
 use std::{
     collections::BTreeMap,
     io::{self, IsTerminal},
-    path::PathBuf,
     process::{Command, ExitStatus},
-    sync::{Arc, Mutex},
+    sync::Arc,
 };
 
-use super::{active_lease::ActiveLease, lease_ends::LeaseEnds, place::BrokerPlace};
-use crate::{
-    connect::interactive,
-    error::Result,
-    process,
-    provision::{LeaseEnd, PoolProvisioner},
-    sync::lock,
-    ui,
-};
-
-/// The failed cases whose instances are kept.
-pub(super) struct FailedCases {
-    provisioner: Arc<PoolProvisioner>,
-    ssh_config: PathBuf,
-    cases: Mutex<Vec<FailedCase>>,
-}
+use super::{Server, active_lease::ActiveLease, place::BrokerPlace};
+use crate::{connect::interactive, error::Result, process, provision::LeaseEnd, sync::lock, ui};
 
 /// A failed case, its environment and its lease.
-struct FailedCase {
+pub(super) struct FailedCase {
     name: String,
     env: BTreeMap<String, String>,
     held: Arc<ActiveLease>,
 }
 
-impl FailedCases {
-    pub(super) fn new(provisioner: Arc<PoolProvisioner>, place: &BrokerPlace) -> Self {
-        Self {
-            provisioner,
-            ssh_config: BrokerPlace::ssh_config_in(&place.folder),
-            cases: Mutex::default(),
-        }
-    }
-
+impl Server {
     /// Keeps the instances of a failed case leased. `env` is the environment of its test.
-    pub(super) fn keep(&self, name: &str, env: BTreeMap<String, String>, held: Arc<ActiveLease>) {
+    pub(super) fn keep_failed(
+        &self,
+        name: &str,
+        env: BTreeMap<String, String>,
+        held: Arc<ActiveLease>,
+    ) {
         let name = name.to_owned();
-        lock(&self.cases).push(FailedCase { name, env, held });
+        lock(&self.failed).push(FailedCase { name, env, held });
         // Others would have to wait until the user has closed the shells.
-        self.provisioner.close();
+        self.setup.pool.close();
     }
 
     /// Opens a shell on each kept instance, one after the other, in this terminal, and ends the leases. Without a
     /// terminal, only ends the leases.
-    pub(super) async fn open_shells(&self, ends: &Arc<LeaseEnds>) {
-        let failed = std::mem::take(&mut *lock(&self.cases));
+    pub(super) async fn open_shells(self: &Arc<Self>) {
+        let failed = std::mem::take(&mut *lock(&self.failed));
+        let config = BrokerPlace::ssh_config_in(&self.setup.place.folder);
         for FailedCase { name, env, held } in failed {
             for machine in held.machines() {
                 let instance = machine.name();
@@ -65,8 +48,7 @@ impl FailedCases {
                 ui::note(format!(
                     "{name} failed: opening a shell on {instance}; continue with `exit`"
                 ));
-                let config = &self.ssh_config;
-                let shell = interactive::shell(machine.reach(), instance, config, &env, true);
+                let shell = interactive::shell(machine.reach(), instance, &config, &env, true);
                 let opened = match shell {
                     Ok(shell) => in_foreground(shell).await,
                     Err(error) => Err(error),
@@ -75,7 +57,7 @@ impl FailedCases {
                     ui::warn(format!("no shell on {instance}: {}", error.chain()));
                 }
             }
-            ends.end(&held, LeaseEnd::Failed).await;
+            self.end(&held, LeaseEnd::Failed).await;
         }
     }
 }

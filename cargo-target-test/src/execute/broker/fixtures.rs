@@ -225,15 +225,10 @@ fn shared(at: &At, which: &Which, maker: &Maker, made: SetUp) -> Shared {
             },
             tears_down,
         },
-        Err((true, reason)) => Shared::Failed(Failure {
-            kind: FailureKind::Skip,
-            message: reason,
-            hint: None,
-        }),
-        Err((false, message)) => Shared::Failed(Failure {
-            kind: FailureKind::Request,
-            message: format!("set up fixture `{}`, as before: {message}", which.name),
-            hint: None,
-        }),
+        Err((true, reason)) => Shared::Failed(Failure::new(FailureKind::Skip, reason)),
+        Err((false, message)) => {
+            let message = format!("set up fixture `{}`, as before: {message}", which.name);
+            Shared::Failed(Failure::new(FailureKind::Request, message))
+        }
     }
 }

@@ -10,19 +10,17 @@ use std::{
 use tokio::task::JoinSet;
 
 use super::{
+    Server,
     active_lease::ActiveLease,
-    fixtures::SharedFixtures,
-    leases::Leases,
     place::BrokerPlace,
     tear_down::{Maker, Up},
 };
 use crate::{
     plan::Needs,
     provision::{
-        IfMissing, InstanceSet, LeaseEnd, Machine, PoolProvisioner, Request, Requester, Want,
-        pool::Record,
+        IfMissing, InstanceSet, LeaseEnd, Machine, Request, Requester, Want, pool::Record,
     },
-    run_event::{RunEventKind, Sink},
+    run_event::RunEventKind,
     secret::redacted,
     ui,
 };
@@ -30,17 +28,7 @@ use crate::{
 /// The time limit of the wait for a fixture's instance at the end of a run.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-pub(super) struct LeaseEnds {
-    pub(super) provisioner: Arc<PoolProvisioner>,
-    pub(super) leases: Arc<Leases>,
-    pub(super) fixtures: Arc<SharedFixtures>,
-    pub(super) place: BrokerPlace,
-    pub(super) sink: Sink,
-    /// True if instances that no remaining case needs are deleted at once.
-    pub(super) releases: bool,
-}
-
-impl LeaseEnds {
+impl Server {
     /// Tears down a test's remaining fixtures and ends its lease.
     pub(super) async fn end(self: &Arc<Self>, held: &Arc<ActiveLease>, end: LeaseEnd) {
         self.tear_down_for(held, end).await;
@@ -51,7 +39,7 @@ impl LeaseEnds {
     /// may be slow.
     pub(super) async fn end_on_instances(self: &Arc<Self>) {
         let mut ends = JoinSet::new();
-        for held in self.leases.active.of_tests() {
+        for held in self.setup.leases.of_tests() {
             let ours = Arc::clone(self);
             ends.spawn(async move { ours.end(&held, LeaseEnd::Abandoned).await });
         }
@@ -73,10 +61,10 @@ impl LeaseEnds {
 
     /// Deletes instances that no remaining case needs in the background, after tearing down their shared fixtures.
     pub(super) fn let_go(self: &Arc<Self>, set: &Arc<InstanceSet>) {
-        if !self.releases {
+        if !self.setup.table.releases {
             return;
         }
-        for surplus in self.provisioner.take_surplus(set) {
+        for surplus in self.setup.pool.take_surplus(set) {
             let ours = Arc::clone(self);
             tokio::spawn(async move {
                 let record: &Record = surplus.record();
@@ -90,25 +78,28 @@ impl LeaseEnds {
 
     /// Ends a lease without remaining fixtures.
     async fn free(self: &Arc<Self>, held: &ActiveLease, end: LeaseEnd) {
-        let Some(dirty) = self.leases.end(held, end).await else {
+        let Some(dirty) = self.end_lease(held, end).await else {
             return;
         };
         dirty.iter().for_each(|record| self.forget_on(record));
-        if let Some((_, granted)) = held.attempt() {
-            self.sink.emit(RunEventKind::LeaseEnded {
+        if let Some((_, granted)) = held.attempt.get() {
+            self.setup.sink.emit(RunEventKind::LeaseEnded {
                 lease: held.id.clone(),
                 instances: held.names(),
                 held: granted.elapsed(),
             });
         }
-        self.let_go(held.set());
+        self.let_go(&held.set);
     }
 
     /// Tears down the test's remaining fixtures, then the shared fixtures on instances that will be reset or deleted,
     /// in parallel. The lease is still active.
     async fn tear_down_for(self: &Arc<Self>, held: &Arc<ActiveLease>, end: LeaseEnd) {
         let is_lost = held.is_lost();
-        while let Some(up) = held.take_fixture() {
+        loop {
+            // Its own statement: the reports are not locked during a tear-down.
+            let last = held.said().fixtures.pop();
+            let Some(up) = last else { break };
             if is_lost {
                 continue;
             }
@@ -152,7 +143,7 @@ impl LeaseEnds {
             if_missing: IfMissing::Refuse,
             ..Request::default()
         };
-        let leased = self.leases.acquire(set, request, Maker::default());
+        let leased = self.acquire(set, request, Maker::default());
         match tokio::time::timeout(PATIENCE, leased).await {
             Ok(Ok(held)) => {
                 if let Some(cause) = self.tear_down_on(&held, record).await {
@@ -186,7 +177,7 @@ impl LeaseEnds {
     async fn tear_down(&self, up: &Up, held: Option<&ActiveLease>) -> Option<String> {
         let (binary, full_name) = (&up.maker.binary, &up.maker.full_name);
         let variables = match held {
-            Some(held) => self.place.variables(binary, full_name, held),
+            Some(held) => self.setup.place.variables(binary, full_name, held),
             None => BrokerPlace::variables_of_test(binary, full_name),
         };
         let started = Instant::now();
@@ -203,6 +194,6 @@ impl LeaseEnds {
     fn warn(&self, message: String) {
         ui::warn(&message);
         let message = redacted(&message).into_owned();
-        self.sink.emit(RunEventKind::Warning { message });
+        self.setup.sink.emit(RunEventKind::Warning { message });
     }
 }

@@ -7,12 +7,10 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use tokio::sync::Notify;
-
-use super::{active_lease::ActiveLease, tear_down::Maker};
+use super::{Server, active_lease::ActiveLease, tear_down::Maker};
 use crate::{
     error::Result,
-    provision::{After, InstanceSet, LeaseEnd, Provisioner, Request, pool::Record},
+    provision::{After, InstanceSet, LeaseEnd, Request, pool::Record},
     sync::lock,
 };
 
@@ -33,16 +31,7 @@ impl ActiveLeases {
     }
 }
 
-/// Acquires and ends leases.
-pub(super) struct Leases {
-    pub(super) active: Arc<ActiveLeases>,
-    /// Grants the leases.
-    pub(super) from: Arc<dyn Provisioner>,
-    /// Notified when a lease ends.
-    pub(super) changed: Arc<Notify>,
-}
-
-impl Leases {
+impl Server {
     /// Leases instances of one set for a test; `maker` tears down the test's fixtures.
     pub(super) async fn acquire(
         &self,
@@ -51,17 +40,17 @@ impl Leases {
         maker: Maker,
     ) -> Result<Arc<ActiveLease>> {
         let changes = request.after != After::Reuse;
-        let lease = self.from.acquire(request).await?;
+        let lease = self.setup.leases_from.acquire(request).await?;
         let held = Arc::new(ActiveLease::new(lease, Arc::clone(set), changes, maker));
-        lock(&self.active.0).insert(held.id.clone(), Arc::clone(&held));
+        lock(&self.setup.leases.0).insert(held.id.clone(), Arc::clone(&held));
         Ok(held)
     }
 
     /// Ends a lease, and returns the records of its dirty instances; `None` if the lease has already ended.
-    pub(super) async fn end(&self, held: &ActiveLease, end: LeaseEnd) -> Option<Vec<Record>> {
+    pub(super) async fn end_lease(&self, held: &ActiveLease, end: LeaseEnd) -> Option<Vec<Record>> {
         let ended = held.end(end).await?;
-        lock(&self.active.0).remove(&held.id);
-        self.changed.notify_waiters();
+        lock(&self.setup.leases.0).remove(&held.id);
+        self.setup.pool.changed().notify_waiters();
         Some(ended.dirty)
     }
 }

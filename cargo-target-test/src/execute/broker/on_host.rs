@@ -12,8 +12,8 @@ use std::{
 use target_fixtures::wire::{BrokerRequest, Reply};
 
 use super::{
+    Server,
     connection::{ClientConnection, out_of_turn},
-    session::{SessionParts, results},
 };
 use crate::{run_event::Attempt, sync::lock};
 
@@ -52,23 +52,21 @@ impl Drop for OnHostAttempt {
     }
 }
 
-/// Serves one client of a test on the host until it disconnects.
-pub(super) async fn serve(
-    sessions: &SessionParts,
-    connection: &mut ClientConnection,
-    attempt: &Attempt,
-) -> io::Result<()> {
-    while let Some((request, _)) = connection.requests.recv().await {
-        let reply = match request {
-            BrokerRequest::Record(measurement) => {
-                results::record(&sessions.sink, Some(attempt), measurement)
-            }
-            BrokerRequest::Previous(query) => {
-                results::previous(sessions, Some(&attempt.case), query).await
-            }
-            request => Reply::Failed(out_of_turn(&request)),
-        };
-        connection.replies.send(&reply).await?;
+impl Server {
+    /// Serves one client of a test on the host until it disconnects.
+    pub(super) async fn serve_on_host(
+        &self,
+        connection: &mut ClientConnection,
+        attempt: &Attempt,
+    ) -> io::Result<()> {
+        while let Some((request, _)) = connection.requests.recv().await {
+            let reply = match request {
+                BrokerRequest::Record(measurement) => self.record(Some(attempt), measurement),
+                BrokerRequest::Previous(query) => self.previous(Some(&attempt.case), query).await,
+                request => Reply::Failed(out_of_turn(&request)),
+            };
+            connection.replies.send(&reply).await?;
+        }
+        Ok(())
     }
-    Ok(())
 }

@@ -28,12 +28,12 @@ pub struct BrokerPlace {
 
 impl BrokerPlace {
     /// Returns the socket's path in a broker's folder.
-    pub(super) fn socket_in(folder: &Path) -> PathBuf {
+    pub fn socket_in(folder: &Path) -> PathBuf {
         folder.join(SOCKET)
     }
 
     /// Returns the file for `ssh -F` in a broker's folder.
-    pub(super) fn ssh_config_in(folder: &Path) -> PathBuf {
+    pub fn ssh_config_in(folder: &Path) -> PathBuf {
         folder.join("ssh_config")
     }
 
@@ -56,7 +56,7 @@ impl BrokerPlace {
         if self.holds_failed {
             all.insert(env::STAYS.to_owned(), "1".to_owned());
         }
-        all.extend(describe::environment(held.set().target(), &held.instances));
+        all.extend(describe::environment(held.set.target(), &held.instances));
         all
     }
 

@@ -6,15 +6,12 @@
 mod fixture;
 mod input;
 mod ports;
-mod program;
-pub(super) mod results;
+mod results;
 mod transfer;
 
 use std::{
     collections::VecDeque,
     io,
-    path::PathBuf,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -24,35 +21,44 @@ use target_fixtures::wire::{
 use tokio::sync::mpsc;
 
 use super::{
+    Server,
     active_lease::ActiveLease,
     connection::{ClientConnection, Replies, Requests, failure_of, out_of_turn},
-    fixtures::{SharedFixtures, Which},
-    previous::PreviousLookup,
+    fixtures::Which,
 };
 use crate::{
     connect::{self, CommandEvent, LiveConnection, Running},
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     provision::{BoxFuture, Machine},
-    run_event::Sink,
 };
-use input::{Fed, InputFeed};
-use transfer::Way;
+use input::{Destination, Fed, InputFeed};
 
-/// The parts of the broker that clients of leases use.
-pub(super) struct SessionParts {
-    pub(super) fixtures: Arc<SharedFixtures>,
-    pub(super) sink: Sink,
-    pub(super) previous: Option<Arc<PreviousLookup>>,
-    /// The file for `ssh -F`.
-    pub(super) ssh_config: PathBuf,
+/// A client of a lease.
+struct Client<'a> {
+    server: &'a Server,
+    held: &'a ActiveLease,
+    requests: &'a mut Requests,
+    replies: &'a mut Replies,
 }
+
+/// The last reply to a request, or the reason that the request failed; an error if the client has gone.
+type Answer<T = Reply> = io::Result<Result<T>>;
 
 /// Serves one client of a lease until the client disconnects or the lease ends.
 pub(super) async fn serve(
-    sessions: &SessionParts,
+    server: &Server,
     connection: &mut ClientConnection,
     held: &ActiveLease,
 ) -> io::Result<()> {
+    let ClientConnection {
+        requests, replies, ..
+    } = connection;
+    let mut client = Client {
+        server,
+        held,
+        requests,
+        replies,
+    };
     let ended = held.ended();
     tokio::pin!(ended);
     loop {
@@ -60,7 +66,7 @@ pub(super) async fn serve(
         let request = tokio::select! {
             biased;
             () = &mut ended => return Ok(()),
-            request = connection.requests.recv() => request,
+            request = client.requests.recv() => request,
         };
         let Some((request, _)) = request else {
             return Ok(());
@@ -73,7 +79,7 @@ pub(super) async fn serve(
         tokio::select! {
             biased;
             () = &mut ended => return Ok(()),
-            answered = answer(sessions, connection, held, request) => answered?,
+            answered = client.answer(request) => answered?,
         }
         if ends {
             held.finish();
@@ -81,65 +87,157 @@ pub(super) async fn serve(
     }
 }
 
-async fn answer(
-    sessions: &SessionParts,
-    connection: &mut ClientConnection,
-    held: &ActiveLease,
-    request: BrokerRequest,
-) -> io::Result<()> {
-    let ClientConnection {
-        requests, replies, ..
-    } = connection;
-    let reply = match request {
-        BrokerRequest::Skip { reason } => {
-            held.skip(reason);
-            Reply::Done
+impl Client<'_> {
+    async fn answer(&mut self, request: BrokerRequest) -> io::Result<()> {
+        let (held, server) = (self.held, self.server);
+        let reply = match request {
+            BrokerRequest::Skip { reason } => {
+                held.said().skipped = Some(reason);
+                Reply::Done
+            }
+            BrokerRequest::ExpectFail { reason } => {
+                held.said().expected = Some(reason);
+                Reply::Done
+            }
+            BrokerRequest::Failed { message, lost } => {
+                held.said().failed = Some((message, lost));
+                Reply::Done
+            }
+            BrokerRequest::Record(measurement) => {
+                let attempt = held.attempt.get().map(|(attempt, _)| attempt);
+                server.record(attempt, measurement)
+            }
+            BrokerRequest::Previous(query) => {
+                let case = held.attempt.get().map(|(attempt, _)| &attempt.case);
+                server.previous(case, query).await
+            }
+            BrokerRequest::SubResult(result) => {
+                let attempt = held.attempt.get().map(|(attempt, _)| attempt);
+                server.sub_result(attempt, result)
+            }
+            request @ (BrokerRequest::FixtureOfTest { .. }
+            | BrokerRequest::FixtureDown { .. }
+            | BrokerRequest::FixturesTook { .. }) => {
+                fixture::of_test(&server.fixtures, held, request)
+            }
+            BrokerRequest::Fixture {
+                name,
+                source,
+                scope,
+            } => self.share(&Which { name, source }, &scope).await?,
+            // Input of a command that has ended.
+            BrokerRequest::Data | BrokerRequest::End | BrokerRequest::Signal { .. } => {
+                return Ok(());
+            }
+            request => match instance_of(&request).map(|instance| held.at(instance)) {
+                None => Reply::Failed(out_of_turn(&request)),
+                Some(Err(failure)) => Reply::Failed(failure),
+                Some(Ok(at)) => self.on_instance(at, &request).await?,
+            },
+        };
+        self.replies.send(&reply).await
+    }
+
+    /// Answers a request for an instance. Returns the last reply; earlier replies are sent.
+    async fn on_instance(&mut self, at: &Machine, request: &BrokerRequest) -> io::Result<Reply> {
+        let answered = match request {
+            BrokerRequest::Exec { command, stdin, .. } => self.exec(at, command, *stdin).await?,
+            BrokerRequest::Put { path, mode, .. } => self.put(at, path, *mode).await?,
+            BrokerRequest::Get { path, .. } => self.get(at, path).await?,
+            BrokerRequest::Upload { from, to, .. } => self.upload(at, from, to).await?,
+            BrokerRequest::Download { from, to, .. } => self.download(at, from, to).await?,
+            BrokerRequest::Program { name, .. } => self.put_program(at, name).await?,
+            BrokerRequest::Forward { to, .. } => self.forward(at, to).await?,
+            request => {
+                let ready_timeout = self.held.set.ready_timeout();
+                let answer = self.held.unless_lost(ask(at, request, ready_timeout));
+                tokio::select! {
+                    answer = answer => answer,
+                    gone = input::gone(self.requests) => return Err(gone),
+                }
+            }
+        };
+        if let (BrokerRequest::Exec { command, .. }, Ok(reply)) = (request, &answered) {
+            self.emit_command(at, command, reply);
         }
-        BrokerRequest::ExpectFail { reason } => {
-            held.expect_fail(reason);
-            Reply::Done
+        Ok(match answered {
+            Ok(reply) => {
+                at.connection().heard();
+                reply
+            }
+            Err(error) => failed(at.connection(), &error, &told(request), at.name()),
+        })
+    }
+
+    async fn exec(&mut self, at: &Machine, command: &ShellCommand, stdin: bool) -> Answer {
+        let (send, receive) = mpsc::channel(4);
+        let started = Instant::now();
+        let (to, stdin) = stdin.then_some((send, receive)).unzip();
+        let running = connect::start(&*at.transport(), command, &self.held.id, stdin).await;
+        let running = match running {
+            Ok(running) => running,
+            Err(error) => return Ok(Err(error)),
+        };
+        let feed = InputFeed::new(to.map_or(Destination::None, Destination::Command));
+        let exit = self.follow(at, running, feed).await?;
+        Ok(exit.map(|exit| {
+            let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+            Reply::Exited { exit, millis }
+        }))
+    }
+
+    /// Relays a command's output to the client and the client's input to the command, until the command ends.
+    async fn follow(
+        &mut self,
+        at: &Machine,
+        mut running: Running,
+        mut feed: InputFeed,
+    ) -> Answer<Exit> {
+        let Self {
+            held,
+            requests,
+            replies,
+            ..
+        } = self;
+        let mut signals = Signals::default();
+        loop {
+            let next = tokio::select! {
+                event = held.unless_lost(async { Ok(running.events.recv().await) }) => event,
+                crash = at.expected_crash() => Err(crash),
+                signalled = signals.next(), if !signals.0.is_empty() => {
+                    replies.send(&signalled).await?;
+                    continue;
+                }
+                fed = feed.next(requests) => {
+                    match fed? {
+                        Fed::Took(bytes) => replies.send(&Reply::Took { bytes }).await?,
+                        Fed::Signal(name) => signals.0.push_back(Box::pin(running.signal(&name))),
+                    }
+                    continue;
+                }
+            };
+            match next {
+                Ok(Some(CommandEvent::Output(stream, bytes))) => {
+                    for piece in bytes.chunks(CHUNK) {
+                        replies.send_with(&Reply::Data { stream }, piece).await?;
+                    }
+                }
+                Ok(Some(CommandEvent::Exited(exit))) => {
+                    // The signal that ended the command may be answered after the exit.
+                    while !signals.0.is_empty() {
+                        let signalled = signals.next().await;
+                        replies.send(&signalled).await?;
+                    }
+                    return Ok(Ok(exit));
+                }
+                Ok(Some(CommandEvent::Lost(error))) | Err(error) => return Ok(Err(error)),
+                Ok(None) => {
+                    let message = "the command ended without an exit status";
+                    return Ok(Err(Error::other(message)));
+                }
+            }
         }
-        BrokerRequest::Failed { message, lost } => {
-            held.failed(message, lost);
-            Reply::Done
-        }
-        BrokerRequest::Record(measurement) => {
-            let attempt = held.attempt().map(|(attempt, _)| attempt);
-            results::record(&sessions.sink, attempt, measurement)
-        }
-        BrokerRequest::Previous(query) => {
-            let attempt = held.attempt().map(|(attempt, _)| &attempt.case);
-            results::previous(sessions, attempt, query).await
-        }
-        BrokerRequest::SubResult(result) => results::sub_result(&sessions.sink, held, result),
-        request @ (BrokerRequest::FixtureOfTest { .. }
-        | BrokerRequest::FixtureDown { .. }
-        | BrokerRequest::FixturesTook { .. }) => {
-            fixture::of_test(&sessions.fixtures, held, request)
-        }
-        BrokerRequest::Fixture {
-            name,
-            source,
-            scope,
-        } => {
-            let which = Which { name, source };
-            fixture::share(
-                &sessions.fixtures,
-                (requests, replies),
-                held,
-                (&which, &scope),
-            )
-            .await?
-        }
-        // Input of a command that has ended.
-        BrokerRequest::Data | BrokerRequest::End | BrokerRequest::Signal { .. } => return Ok(()),
-        request => match instance_of(&request).map(|instance| held.at(instance)) {
-            None => Reply::Failed(out_of_turn(&request)),
-            Some(Err(failure)) => Reply::Failed(failure),
-            Some(Ok(at)) => on_instance(sessions, (requests, replies), held, at, &request).await?,
-        },
-    };
-    replies.send(&reply).await
+    }
 }
 
 /// Returns the instance of a request.
@@ -157,57 +255,6 @@ fn instance_of(request: &BrokerRequest) -> Option<&str> {
         | BrokerRequest::Forward { instance, .. } => Some(instance),
         _ => None,
     }
-}
-
-/// Answers a request for an instance. Returns the last reply; earlier replies are sent.
-async fn on_instance(
-    sessions: &SessionParts,
-    (requests, replies): (&mut Requests, &mut Replies),
-    held: &ActiveLease,
-    at: &Machine,
-    request: &BrokerRequest,
-) -> io::Result<Reply> {
-    let done = |done: Result<()>| done.map(|()| Reply::Done);
-    let answered = match request {
-        BrokerRequest::Exec { command, stdin, .. } => {
-            exec(requests, replies, held, at, (command, *stdin)).await?
-        }
-        BrokerRequest::Put { path, mode, .. } => {
-            done(transfer::put(requests, replies, held, at, (path, *mode)).await?)
-        }
-        BrokerRequest::Get { path, .. } => {
-            done(transfer::get(requests, replies, held, at, path).await?)
-        }
-        BrokerRequest::Upload { from, to, .. } => {
-            transfer::copy(requests, replies, held, at, (Way::Up, from, to)).await?
-        }
-        BrokerRequest::Download { from, to, .. } => {
-            transfer::copy(requests, replies, held, at, (Way::Down, from, to)).await?
-        }
-        BrokerRequest::Program { name, .. } => {
-            program::put(requests, replies, held, at, name).await?
-        }
-        BrokerRequest::Forward { to, .. } => {
-            ports::forward(&sessions.ssh_config, (requests, replies), held, at, to).await?
-        }
-        request => {
-            let answer = held.unless_lost(ask(at, request, held.set().ready_timeout()));
-            tokio::select! {
-                answer = answer => answer,
-                gone = input::gone(requests) => return Err(gone),
-            }
-        }
-    };
-    if let (BrokerRequest::Exec { command, .. }, Ok(reply)) = (request, &answered) {
-        results::command(&sessions.sink, held, at, command, reply);
-    }
-    Ok(match answered {
-        Ok(reply) => {
-            at.connection().heard();
-            reply
-        }
-        Err(error) => failed(at.connection(), &error, &told(request), at.name()),
-    })
 }
 
 /// Answers a request that needs a single reply. `ready_timeout` is the target's limit for a boot.
@@ -233,10 +280,7 @@ async fn ask(
             let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
             Ok(Reply::Pong { micros })
         }
-        other => Err(Error::new(
-            ErrorKind::Usage,
-            format!("unexpected request: {other:?}"),
-        )),
+        other => Err(Error::usage(format!("unexpected request: {other:?}"))),
     }
 }
 
@@ -273,77 +317,6 @@ fn told(request: &BrokerRequest) -> String {
         },
         _ => "get an answer".to_owned(),
     }
-}
-
-async fn exec(
-    requests: &mut Requests,
-    replies: &mut Replies,
-    held: &ActiveLease,
-    at: &Machine,
-    (command, stdin): (&ShellCommand, bool),
-) -> io::Result<Result<Reply>> {
-    let (send, receive) = mpsc::channel(4);
-    let started = Instant::now();
-    let stdin = stdin.then_some((send, receive)).unzip();
-    let running = match connect::start(&*at.transport(), command, &held.id, stdin.1).await {
-        Ok(running) => running,
-        Err(error) => return Ok(Err(error)),
-    };
-    let feed = stdin.0.map_or_else(InputFeed::none, InputFeed::command);
-    let exit = follow(running, feed, requests, replies, (held, at)).await?;
-    Ok(exit.map(|exit| {
-        let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Reply::Exited { exit, millis }
-    }))
-}
-
-/// Relays a command's output to the client and the client's input to the command, until the command ends.
-async fn follow(
-    mut running: Running,
-    mut feed: InputFeed,
-    requests: &mut Requests,
-    replies: &mut Replies,
-    (held, at): (&ActiveLease, &Machine),
-) -> io::Result<Result<Exit>> {
-    let mut signals = Signals::default();
-    loop {
-        let next = tokio::select! {
-            event = held.unless_lost(async { Ok(running.events.recv().await) }) => event,
-            crash = at.expected_crash() => Err(crash),
-            signalled = signals.next(), if !signals.0.is_empty() => {
-                replies.send(&signalled).await?;
-                continue;
-            }
-            fed = feed.next(requests) => {
-                match fed? {
-                    Fed::Took(bytes) => replies.send(&Reply::Took { bytes }).await?,
-                    Fed::Signal(name) => signals.0.push_back(Box::pin(running.signal(&name))),
-                }
-                continue;
-            }
-        };
-        match next {
-            Ok(Some(CommandEvent::Output(stream, bytes))) => {
-                for piece in bytes.chunks(CHUNK) {
-                    replies.send_with(&Reply::Data { stream }, piece).await?;
-                }
-            }
-            Ok(Some(CommandEvent::Exited(exit))) => {
-                // The signal that ended the command may be answered after the exit.
-                while !signals.0.is_empty() {
-                    let signalled = signals.next().await;
-                    replies.send(&signalled).await?;
-                }
-                return Ok(Ok(exit));
-            }
-            Ok(Some(CommandEvent::Lost(error))) | Err(error) => return Ok(Err(error)),
-            Ok(None) => break,
-        }
-    }
-    Ok(Err(Error::new(
-        ErrorKind::Other,
-        "the command ended without an exit status",
-    )))
 }
 
 /// The results of signals that were sent to a command, in order.

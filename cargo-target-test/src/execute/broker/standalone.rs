@@ -7,60 +7,20 @@
 use std::{io, sync::Arc};
 
 use rustix::process::Pid;
-use target_fixtures::wire::{BrokerRequest, Failure, FailureKind, Reply};
+use target_fixtures::wire::{AcquireRequest, Failure, FailureKind, Reply};
 
 use super::{
+    Server,
     case_table::LeasingCase,
     connection::{ClientConnection, failure_of, request_failure},
-    lease_ends::LeaseEnds,
-    session::{self, SessionParts},
+    session,
     tear_down::Maker,
-    waits::LeaseWaits,
 };
 use crate::{
     error::Result,
     process::Watch,
     provision::{LeaseEnd, Request, Requester},
 };
-
-/// The request of a test that acquires its lease itself.
-#[derive(Clone, Debug)]
-pub struct AcquireRequest {
-    /// The process id of the test.
-    pub pid: u32,
-    /// The test binary.
-    pub binary: String,
-    /// The test's path with its crate.
-    pub test: String,
-    /// The package's folder.
-    pub directory: String,
-    /// The requested target or instance.
-    pub target: Option<String>,
-    /// The requested playbook.
-    pub playbook: Option<String>,
-}
-
-impl AcquireRequest {
-    fn of(request: BrokerRequest, pid: u32) -> Option<Self> {
-        match request {
-            BrokerRequest::Acquire {
-                binary,
-                test,
-                directory,
-                target,
-                playbook,
-            } => Some(Self {
-                pid,
-                binary,
-                test,
-                directory,
-                target,
-                playbook,
-            }),
-            _ => None,
-        }
-    }
-}
 
 /// The result of a lookup.
 pub enum FoundCase {
@@ -70,32 +30,22 @@ pub enum FoundCase {
     Skip(String),
 }
 
-/// Finds the case of a test without a runner. Blocks.
-pub type CaseLookup = dyn Fn(&AcquireRequest) -> Result<FoundCase> + Send + Sync;
+/// Finds the case of a test without a runner, which has this process id. Blocks.
+pub type CaseLookup = dyn Fn(u32, &AcquireRequest) -> Result<FoundCase> + Send + Sync;
 
-/// The parts of the broker that tests without a runner use.
-pub(super) struct Standalone {
-    pub(super) waits: Arc<LeaseWaits>,
-    pub(super) ends: Arc<LeaseEnds>,
-    pub(super) sessions: Arc<SessionParts>,
-}
-
-impl Standalone {
+impl Server {
     /// Serves one test.
-    pub(super) async fn serve(
-        &self,
+    pub(super) async fn serve_test(
+        self: &Arc<Self>,
         lookup: &Arc<CaseLookup>,
         connection: &mut ClientConnection,
         pid: u32,
-        request: BrokerRequest,
+        request: AcquireRequest,
     ) -> io::Result<()> {
-        let Some(request) = AcquireRequest::of(request, pid) else {
-            return Ok(());
-        };
         let maker = maker(&request);
         // Watched from the start, so that the pid cannot be reused unnoticed.
         let test = Pid::from_raw(pid.cast_signed()).map(Watch::new);
-        let case = match find(Arc::clone(lookup), request).await {
+        let case = match find(Arc::clone(lookup), pid, request).await {
             Ok(case) => case,
             Err(failure) => return connection.replies.send(&Reply::Refused(failure)).await,
         };
@@ -108,9 +58,7 @@ impl Standalone {
             after: case.after(),
             ..Request::default()
         };
-        let leased = self
-            .waits
-            .lease(connection, &case.instance_set, request, maker);
+        let leased = self.lease(connection, &case.instance_set, request, maker);
         let held = match leased.await {
             Ok(held) => held,
             Err(failure) => return connection.replies.send(&Reply::Refused(failure)).await,
@@ -124,7 +72,7 @@ impl Standalone {
         let served = match connection.replies.send(&leased).await {
             Ok(()) => tokio::select! {
                 biased;
-                served = session::serve(&self.sessions, connection, &held) => served,
+                served = session::serve(self, connection, &held) => served,
                 // A daemon that the test forked may keep the connection open.
                 () = gone(test.as_ref()) => Ok(()),
             },
@@ -133,7 +81,7 @@ impl Standalone {
         let end = served
             .as_ref()
             .map_or(LeaseEnd::Abandoned, |()| LeaseEnd::Done);
-        self.ends.end(&held, end).await;
+        self.end(&held, end).await;
         served
     }
 }
@@ -148,16 +96,13 @@ async fn gone(process: Option<&Watch>) {
 
 async fn find(
     lookup: Arc<CaseLookup>,
+    pid: u32,
     request: AcquireRequest,
 ) -> Result<Arc<LeasingCase>, Failure> {
-    let found = tokio::task::spawn_blocking(move || lookup(&request));
+    let found = tokio::task::spawn_blocking(move || lookup(pid, &request));
     match found.await {
         Ok(Ok(FoundCase::Case(case))) => Ok(case),
-        Ok(Ok(FoundCase::Skip(reason))) => Err(Failure {
-            kind: FailureKind::Skip,
-            message: reason,
-            hint: None,
-        }),
+        Ok(Ok(FoundCase::Skip(reason))) => Err(Failure::new(FailureKind::Skip, reason)),
         Ok(Err(error)) => Err(failure_of(&error)),
         Err(error) => Err(request_failure(error.to_string())),
     }

@@ -12,13 +12,13 @@ use target_fixtures::wire::{Failure, FailureKind, Reply};
 use tokio::sync::mpsc;
 
 use super::{
+    Server,
     active_lease::ActiveLease,
     connection::{ClientConnection, failure_of},
-    leases::Leases,
     tear_down::Maker,
 };
 use crate::{
-    provision::{InstanceSet, Notice, Notices, PoolProvisioner, Request, WaitNotice},
+    provision::{InstanceSet, Notice, Notices, Request, WaitNotice},
     sync::lock,
     ui,
 };
@@ -26,29 +26,10 @@ use crate::{
 /// The minimum interval between two notices of cases that wait for the same target.
 const APART: Duration = Duration::from_secs(30);
 
-pub(super) struct LeaseWaits {
-    provisioner: Arc<PoolProvisioner>,
-    leases: Arc<Leases>,
-    /// True if nextest captures what clients print. Notices are then printed here too.
-    captured: bool,
-    /// Throttles the notices, by target.
-    notices: Mutex<HashMap<String, WaitNotice>>,
-}
+/// Throttles the notices of waiting cases, by target.
+pub(super) type WaitNotices = Mutex<HashMap<String, WaitNotice>>;
 
-impl LeaseWaits {
-    pub(super) fn new(
-        provisioner: Arc<PoolProvisioner>,
-        leases: Arc<Leases>,
-        captured: bool,
-    ) -> Self {
-        Self {
-            provisioner,
-            leases,
-            captured,
-            notices: Mutex::default(),
-        }
-    }
-
+impl Server {
     /// Waits for a lease and passes notices to the client. If nextest's time limit ends the runner, the runner closes
     /// its connection; the verdict is then infra, because the test never ran.
     pub(super) async fn lease(
@@ -65,7 +46,7 @@ impl LeaseWaits {
             let _ = send.send(notice.text.clone());
         });
         let request = Request { notices, ..request };
-        let lease = self.leases.acquire(set, request, maker);
+        let lease = self.acquire(set, request, maker);
         tokio::pin!(lease);
         let ClientConnection {
             requests, replies, ..
@@ -81,21 +62,17 @@ impl LeaseWaits {
 
     /// Returns the reason a runner stopped waiting: nextest's time limit or the end of the run.
     pub(super) fn gave_up(&self, what: &str) -> Failure {
-        let message = match self.provisioner.is_cancelled() {
+        let message = match self.setup.pool.is_cancelled() {
             true => "the run was interrupted".to_owned(),
             // Without the time: cases with one cause have one message.
             false => format!("nextest ended the case while it waited for `{what}`"),
         };
-        Failure {
-            kind: FailureKind::Infra,
-            message,
-            hint: None,
-        }
+        Failure::new(FailureKind::Infra, message)
     }
 
     /// Prints a notice that a case waits, at most once per interval and target.
     fn show(&self, notice: &Notice) {
-        if !notice.is_long || !self.captured {
+        if !notice.is_long || !self.setup.table.captured {
             return;
         }
         let mut notices = lock(&self.notices);

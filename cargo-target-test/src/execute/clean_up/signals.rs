@@ -12,7 +12,7 @@ use signal_hook::{
 };
 use tokio::{signal::unix::SignalKind, sync::mpsc};
 
-use crate::error::Result;
+use crate::{error::Result, process};
 
 /// The same signal, sent again by a process within this time, is the same wish: `timeout` sends one to its child and one
 /// to its process group.
@@ -72,6 +72,11 @@ impl Drop for Signals {
 }
 
 impl CaughtSignal {
+    /// Returns a shell's exit code for a process that this signal ended.
+    pub(crate) fn code(&self) -> u8 {
+        process::code_of_signal(self.kind.as_raw_value())
+    }
+
     /// True if a process sent it; false if a key of the terminal did, whose other processes have it too.
     pub(crate) fn is_sent(&self) -> bool {
         self.is_sent

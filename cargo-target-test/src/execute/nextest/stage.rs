@@ -15,7 +15,7 @@ use nextest_metadata::{
 };
 use sha2::{Digest, Sha256};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 
 /// The binary id of deploy entries.
 pub const DEPLOY_BINARY: &str = "@target-test";
@@ -209,8 +209,7 @@ impl Stage {
         let path = self
             .directory
             .join(format!("binaries-{}.json", folder(listing)));
-        let text = serde_json::to_vec(&summary)
-            .map_err(|error| Error::new(ErrorKind::Other, error.to_string()))?;
+        let text = serde_json::to_vec(&summary).map_err(|error| Error::other(error.to_string()))?;
         Ok(fs_err::write(path, text)?)
     }
 }
@@ -267,8 +266,5 @@ fn triples(summary: &TestListSummary) -> Vec<String> {
 }
 
 fn not_utf8(path: camino::FromPathBufError) -> Error {
-    Error::new(
-        ErrorKind::Other,
-        format!("`{}` is not UTF-8", path.as_path().display()),
-    )
+    Error::other(format!("`{}` is not UTF-8", path.as_path().display()))
 }

@@ -11,7 +11,7 @@ use std::{
 use cargo_metadata::Message;
 
 use crate::{
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     process,
 };
 
@@ -66,7 +66,7 @@ impl CargoBuild {
     /// Builds binaries, and returns their paths.
     ///
     /// # Errors
-    /// [`ErrorKind::Build`] if Cargo fails.
+    /// [`ErrorKind::Build`](crate::ErrorKind::Build) if Cargo fails.
     pub(super) fn build<'a>(
         &self,
         binaries: &[&'a BinaryId],
@@ -89,7 +89,7 @@ impl CargoBuild {
                 form.shown(),
                 process::ending(output.status),
             );
-            return Err(Error::new(ErrorKind::Build, message.trim_end()));
+            return Err(Error::build(message.trim_end()));
         }
         let mut built = Vec::new();
         for message in Message::parse_stream(&output.stdout[..]) {
@@ -138,7 +138,7 @@ impl CargoBuild {
     /// Returns the user's flags for a triple with the one that links statically, encoded.
     fn static_flags(&self, triple: &str) -> Result<String> {
         let wrong = |error: cargo_config2::Error| {
-            Error::new(ErrorKind::Build, "failed to read Cargo's configuration").with_source(error)
+            Error::build("failed to read Cargo's configuration").with_source(error)
         };
         let config = cargo_config2::Config::load_with_cwd(&self.directory).map_err(wrong)?;
         let flags = config.rustflags(triple).map_err(wrong)?;

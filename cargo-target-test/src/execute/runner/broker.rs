@@ -14,13 +14,14 @@ use std::{
 
 use rustix::event::{PollFd, PollFlags, poll};
 use target_fixtures::wire::{
-    BrokerRequest, Failure, FailureKind, PROTOCOL, Reply, Run, read_frame, write_frame,
+    BrokerRequest, Failure, FailureKind, PROTOCOL, Reply, Run, StartRequest, read_frame,
+    write_frame,
 };
 
 use super::child::{CaughtSignals, ChildEnd, Lifeline, gone};
 use crate::{
     case::verdict::Verdict,
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     ui,
 };
 
@@ -55,22 +56,10 @@ impl BrokerClient {
 
     /// Sends the hello and the start request together, and prints progress until the answer. A signal (nextest's time
     /// limit or an interrupt) ends the wait soon.
-    pub(super) fn start(
-        &mut self,
-        binary: &Path,
-        name: &str,
-        position: &Position,
-        signals: &CaughtSignals,
-    ) -> Result<Told> {
+    pub(super) fn start(&mut self, start: StartRequest, signals: &CaughtSignals) -> Result<Told> {
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let protocol = PROTOCOL;
-        let start = BrokerRequest::Start {
-            binary: binary.to_string_lossy().into_owned(),
-            name: name.to_owned(),
-            attempt: position.attempt,
-            attempts: position.attempts,
-            stress_index: position.stress_index,
-        };
+        let start = BrokerRequest::Start(start);
         let mut frames = Vec::new();
         write_frame(
             &mut frames,
@@ -89,11 +78,8 @@ impl BrokerClient {
                 Reply::Welcome { .. } => {}
                 Reply::Note { text } => ui::note(&text),
                 Reply::Run(_) if signals.caught() => {
-                    return Ok(Told::Refused(Failure {
-                        kind: FailureKind::Infra,
-                        message: "interrupted before the test began".to_owned(),
-                        hint: None,
-                    }));
+                    let message = "interrupted before the test began";
+                    return Ok(Told::Refused(Failure::new(FailureKind::Infra, message)));
                 }
                 Reply::Run(run) => return Ok(Told::Run(run)),
                 Reply::Print { text, code } => return Ok(Told::Print { text, code }),
@@ -174,18 +160,8 @@ impl Lifeline for BrokerClient {
     }
 }
 
-/// The position of an attempt in its run, from nextest.
-pub(super) struct Position {
-    /// The attempt, from 1.
-    pub(super) attempt: u32,
-    /// The maximum number of attempts.
-    pub(super) attempts: u32,
-    /// The iteration of a stress run, from 0.
-    pub(super) stress_index: Option<u32>,
-}
-
 fn unusable(failure: &Failure) -> Error {
-    let error = Error::new(ErrorKind::Infra, format!("infra: {}", failure.message));
+    let error = Error::infra(format!("infra: {}", failure.message));
     match &failure.hint {
         Some(hint) => error.with_hint(hint),
         None => error,
@@ -193,8 +169,5 @@ fn unusable(failure: &Failure) -> Error {
 }
 
 fn unexpected(reply: &Reply) -> Error {
-    Error::new(
-        ErrorKind::Other,
-        format!("unexpected reply of the broker: {reply:?}"),
-    )
+    Error::other(format!("unexpected reply of the broker: {reply:?}"))
 }

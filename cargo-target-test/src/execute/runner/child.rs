@@ -8,7 +8,7 @@ use std::{
     io::IsTerminal,
     os::{
         fd::{AsFd, BorrowedFd},
-        unix::{net::UnixStream, process::ExitStatusExt},
+        unix::net::UnixStream,
     },
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
@@ -28,6 +28,7 @@ use target_fixtures::{
 use super::tees::Tees;
 use crate::{
     error::Result,
+    execute::executor::exit_of,
     process::{self, LeftProcess, Watch},
 };
 
@@ -96,11 +97,8 @@ pub(super) trait Lifeline {
 
 /// Returns the failure of a test whose broker ended before the test.
 pub(super) fn gone() -> Failure {
-    Failure {
-        kind: FailureKind::Infra,
-        message: "broker gone: the `cargo target-test` of this run has ended".to_owned(),
-        hint: None,
-    }
+    let message = "broker gone: the `cargo target-test` of this run has ended";
+    Failure::new(FailureKind::Infra, message)
 }
 
 /// The treatment of a test's output.
@@ -281,11 +279,4 @@ fn is_broker(pid: Pid) -> bool {
     let line = std::fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap_or_default();
     let verb = line.split(|byte| *byte == 0).nth(1);
     verb == Some(b"broker") && process::has_variable(pid, env::SERVES)
-}
-
-fn exit_of(status: ExitStatus) -> Exit {
-    match (status.code(), status.signal()) {
-        (Some(code), _) => Exit::Code(code),
-        (None, signal) => Exit::Signal(process::signal_name(signal.unwrap_or(0))),
-    }
 }

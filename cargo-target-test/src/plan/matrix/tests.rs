@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::super::{Prefer, missed, testing};
+use super::super::{Durations, Prefer, missed, testing};
 use super::*;
 
 fn selected(select: Select) -> Choosing<'static> {
@@ -34,7 +34,7 @@ fn shards_plan_the_same_cases() {
     for (shared, expected) in [(false, "any[x]"), (true, "any[y]")] {
         let choosing = Choosing {
             prefer: Prefer::Fastest,
-            durations: &durations,
+            durations: Some(&durations),
             shared,
             ..Choosing::default()
         };

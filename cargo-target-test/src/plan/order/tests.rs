@@ -13,7 +13,7 @@ fn started(tests: &[(&str, Value)], durations: &Durations, order: Order) -> Vec<
         .collect();
     let inventory = testing::inventory(&tests);
     let choosing = Choosing {
-        durations,
+        durations: Some(durations),
         order,
         ..Choosing::default()
     };

@@ -70,7 +70,7 @@ impl Selection {
         let plain = entries.plain.iter().map(|test| (*test, 1));
         for (test, count) in cases.chain(plain) {
             let test = &self.inventory.tests[test];
-            let retries = test.metadata.as_ref().and_then(|metadata| metadata.retries);
+            let retries = test.declared().retries;
             let values = [
                 ("retries", retries.map(|count| count.to_string())),
                 ("threads-required", (count > 1).then(|| count.to_string())),

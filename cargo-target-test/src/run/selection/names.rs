@@ -4,7 +4,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use target_fixtures::metadata::{Metadata, RetryOn};
+use target_fixtures::metadata::RetryOn;
 
 use super::{InstanceSets, Selection, deploy_name};
 use crate::{
@@ -28,9 +28,8 @@ impl Selection {
         }
         for test in &self.entries.plain {
             let (path, mut start) = self.start_of(*test, prefix);
-            let metadata = self.inventory.tests[*test].metadata.as_ref();
-            let expected = metadata.map(plan::expected_everywhere);
-            start.expect_fail = expected.unwrap_or_default();
+            start.expect_fail =
+                plan::expected_failures(self.inventory.tests[*test].declared(), None);
             let info = plan::host_case(&self.inventory, *test);
             table.insert(path, Runnable::OnHost { info, start });
         }
@@ -59,9 +58,7 @@ impl Selection {
         prefix: &[String],
     ) -> Result<(PathBuf, Runnable)> {
         let (path, mut start) = self.start_of(case.test, prefix);
-        let nothing = Metadata::default();
-        let metadata = self.inventory.tests[case.test].metadata.as_ref();
-        let metadata = metadata.unwrap_or(&nothing);
+        let metadata = self.inventory.tests[case.test].declared();
         start.expect_fail.clone_from(&case.expect_fail);
         let rules = &self.workspace.playbook.rules;
         let by_default = self
@@ -90,8 +87,7 @@ impl Selection {
     fn start_of(&self, test: usize, prefix: &[String]) -> (PathBuf, TestStart) {
         let test = &self.inventory.tests[test];
         let binary = &self.inventory.binaries[test.binary];
-        let metadata = test.metadata.as_ref();
-        let timeout = metadata.and_then(|one| one.timeout.as_deref());
+        let timeout = test.declared().timeout.as_deref();
         let start = TestStart {
             prefix: prefix.to_vec(),
             test: test.name.clone(),

@@ -12,7 +12,7 @@ use crate::{
     aggregate::summary::SummaryLevel,
     cli::KeepTargets,
     error::Result,
-    execute::broker::{Broker, BrokerPlace},
+    execute::broker::BrokerPlace,
     execute::{nextest::config::JunitConfig, run_folder::RunFolder},
     orchestrate::nextest::{Nextest, NextestOptions, Partition},
     provision::{PoolProvisioner, PoolRun, pool::Pool},
@@ -27,7 +27,7 @@ impl Selection {
     /// Fails if the pool cannot be opened.
     pub fn provisioner(&self) -> Result<PoolProvisioner> {
         let run = PoolRun::new(Pool::open(&self.pool)?, self.workspace.run_info())?;
-        let ssh_config = Broker::ssh_config_in(self.directory.path());
+        let ssh_config = BrokerPlace::ssh_config_in(self.directory.path());
         Ok(PoolProvisioner::new(run, &ssh_config, ui::live))
     }
 
@@ -61,8 +61,8 @@ impl Selection {
         let instance_sets = self.instance_sets(provisioner)?;
         let mut table = self.case_table(&instance_sets, &self.users_runner()?)?;
         let args = &self.run.tests.nextest;
-        table.set_captured(!args.has("no-capture"));
-        table.set_releases(self.may_release());
+        table.captured = !args.has("no-capture");
+        table.releases = self.may_release();
         let users = self.users_config();
         let is_quiet = self.run.summary == Some(SummaryLevel::Table);
         let options = NextestOptions {
@@ -103,6 +103,16 @@ impl Selection {
             options,
             cargo_nextest: self.nextest.clone(),
         })
+    }
+
+    /// Returns true if instances that no remaining case needs may be deleted at once: not if all are kept, and
+    /// not in a stress run.
+    pub fn may_release(&self) -> bool {
+        let again = ["stress-count", "stress-duration"];
+        let again = again
+            .into_iter()
+            .any(|option| self.run.tests.nextest.has(option));
+        self.run.keep_targets != Some(KeepTargets::All) && !again && !self.is_debugged()
     }
 
     /// Stages the nextest runs: each with its part of the cases; the first also shows the deploys.

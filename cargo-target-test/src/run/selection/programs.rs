@@ -55,8 +55,7 @@ impl Selection {
     }
 
     fn declared_programs(&self, case: &plan::Case) -> &[String] {
-        let metadata = self.inventory.tests[case.test].metadata.as_ref();
-        metadata.map_or(&[], |metadata| &metadata.programs)
+        &self.inventory.tests[case.test].declared().programs
     }
 
     /// Returns the path of a program that nextest has built with the tests.

@@ -3,21 +3,23 @@
 use target_fixtures::metadata::{RetryOn, Reuse};
 
 use super::Selection;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 
 impl Selection {
     /// Returns the reuse of a test's instances.
     pub(super) fn reuse(&self, test: usize) -> Reuse {
-        let metadata = self.inventory.tests[test].metadata.as_ref();
-        metadata
-            .and_then(|metadata| metadata.reuse)
+        self.inventory.tests[test]
+            .declared()
+            .reuse
             .unwrap_or_default()
     }
 
     /// Returns the key of a test that requires a fresh machine, if any.
     fn asks_for_fresh(&self, test: usize) -> Option<&'static str> {
-        let metadata = self.inventory.tests[test].metadata.as_ref()?;
-        match (self.reuse(test), metadata.retry_on) {
+        match (
+            self.reuse(test),
+            self.inventory.tests[test].declared().retry_on,
+        ) {
             (Reuse::No, _) => Some("reuse = false"),
             (Reuse::Snapshot, _) => Some("reuse = \"snapshot\""),
             (Reuse::Yes, Some(RetryOn::Fresh)) => Some("retry_on = \"fresh\""),
@@ -28,15 +30,10 @@ impl Selection {
     /// Checks that every chosen case that requires fresh instances can get them.
     ///
     /// # Errors
-    /// [`ErrorKind::Playbook`] for a case that requires fresh instances on a permanent machine whose target has no
+    /// [`ErrorKind::Playbook`](crate::ErrorKind::Playbook) for a case that requires fresh instances on a permanent machine whose target has no
     /// `on-dirty`.
     pub(super) fn check_reuse(&self) -> Result<()> {
-        for case in self
-            .entries
-            .cases
-            .iter()
-            .map(|case| &self.plan.cases[*case])
-        {
+        for case in self.chosen_cases() {
             let target = &self.workspace.playbook.targets[case.target];
             let platform = self.workspace.platforms.get(target.platform);
             let stays = platform.is_some_and(|one| one.machines_stay());
@@ -49,7 +46,7 @@ impl Selection {
                     "`{test}` declares `{declared}`, and target `{name}` (platform `{}`) cannot make a fresh machine",
                     target.platform
                 );
-                return Err(Error::new(ErrorKind::Playbook, message).with_hint(format!(
+                return Err(Error::playbook(message).with_hint(format!(
                     "set `on-dirty = \"reboot\"`, \"clean\" or \"hold\" in target `{name}`"
                 )));
             }

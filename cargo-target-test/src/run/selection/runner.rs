@@ -4,7 +4,7 @@ use std::{ffi::OsStr, path::Path};
 
 use crate::{
     bounded,
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
 };
 
 /// Returns the user's runner for a triple, as program and arguments; empty if there is none.
@@ -19,7 +19,7 @@ pub(super) fn users_runner<'a>(
         return Ok(words);
     }
     let wrong = |error: cargo_config2::Error| {
-        Error::new(ErrorKind::Build, "failed to read Cargo's configuration").with_source(error)
+        Error::build("failed to read Cargo's configuration").with_source(error)
     };
     let config = cargo_config2::Config::load().map_err(wrong)?;
     let Some(runner) = config.runner(triple).map_err(wrong)? else {

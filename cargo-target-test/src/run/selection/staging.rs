@@ -4,10 +4,10 @@
 
 use super::scenes::StagedScenarios;
 use crate::{
-    cli::{ChoosingArgs, OrderArg, PreferArg, TestArgs},
-    error::{Error, ErrorKind, Result},
+    cli::{ChoosingArgs, OrderArg, TestArgs},
+    error::{Error, Result},
     inventory::Inventory,
-    plan::{self, Choosing, Order, Prefer},
+    plan::{self, Choosing, Order},
     playbook::{self, Expression, Playbook, PlaybookTarget, Rules},
     run::workspace::Workspace,
     ui,
@@ -43,10 +43,7 @@ pub(super) fn choosing<'a>(
         criteria: &rules.criteria,
         expressions,
         overrides: &rules.overrides,
-        prefer: match tests.choosing.prefer {
-            Some(PreferArg::Fastest) => Prefer::Fastest,
-            Some(PreferArg::Cheapest) | None => Prefer::Cheapest,
-        },
+        prefer: tests.choosing.prefer.unwrap_or_default(),
         order: order(&tests.choosing),
         shared: tests.nextest.has("partition"),
         ..Choosing::default()
@@ -69,7 +66,7 @@ fn order(choosing: &ChoosingArgs) -> Order {
 /// Applies the overrides to the tests' metadata. Returns warnings for overrides that match no test.
 ///
 /// # Errors
-/// [`ErrorKind::Playbook`] if tests lack metadata that the playbook requires.
+/// [`ErrorKind::Playbook`](crate::ErrorKind::Playbook) if tests lack metadata that the playbook requires.
 pub(super) fn declare(inventory: &mut Inventory, rules: &Rules) -> Result<Vec<String>> {
     let idle = plan::change(inventory, &rules.overrides).into_iter();
     let idle = idle.map(|change| {
@@ -80,7 +77,7 @@ pub(super) fn declare(inventory: &mut Inventory, rules: &Rules) -> Result<Vec<St
     match plan::demands(inventory, rules).as_slice() {
         [] => Ok(idle),
         demands => Err(
-            Error::new(ErrorKind::Playbook, demands.join("\nerror: ")).with_hint(
+            Error::playbook(demands.join("\nerror: ")).with_hint(
                 "declare them for a module with `target_defaults!`, or in the playbook with `[[overrides]]`",
             ),
         ),
@@ -91,7 +88,7 @@ impl Workspace {
     /// Keeps only the targets of the chosen scenarios and of `--on`.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] for a name that is not in the playbook.
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) for a name that is not in the playbook.
     pub(super) fn stage(
         &mut self,
         choosing: &ChoosingArgs,

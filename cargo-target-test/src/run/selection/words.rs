@@ -8,7 +8,7 @@ use super::Selection;
 use crate::{
     case::{CaseInfo, reason::SkipReason},
     cli,
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     orchestrate::Nextest,
     plan::{self, PlanNote},
     provision::platform::Ownership,
@@ -152,7 +152,7 @@ impl Selection {
     /// were chosen, and none with `--no-tests`, which defines the result of an empty run.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] with nextest's exit code of an empty run.
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) with nextest's exit code of an empty run.
     pub fn refuse_misspelt_verb(&self) -> Result<()> {
         let args = &self.run.tests.nextest;
         if args.has("no-tests") {
@@ -168,7 +168,7 @@ impl Selection {
             return Ok(());
         };
         let message = format!("unknown verb `{word}`, and no test name contains it");
-        let error = Error::new(ErrorKind::Usage, message);
+        let error = Error::usage(message);
         let hint = format!("did you mean `{verb}`?");
         Err(error.with_hint(hint).with_exit_code(NO_TESTS))
     }

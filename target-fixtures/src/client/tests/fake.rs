@@ -16,7 +16,7 @@ use std::{
 use crate::{
     Exit, Target,
     client::Client,
-    wire::{self, BrokerRequest, Failure, FailureKind, Instance, Reply, Stream},
+    wire::{self, AcquireRequest, BrokerRequest, Failure, FailureKind, Instance, Reply, Stream},
 };
 
 /// A running fake broker; ends when dropped.
@@ -89,7 +89,8 @@ impl Play {
             BrokerRequest::Hello { .. } => {
                 self.refuse(FailureKind::Version, "talk to a broker of another version")
             }
-            BrokerRequest::Attach { lease } | BrokerRequest::Acquire { test: lease, .. }
+            BrokerRequest::Attach { lease }
+            | BrokerRequest::Acquire(AcquireRequest { test: lease, .. })
                 if lease == "lease-1" =>
             {
                 let instance = Instance {
@@ -111,7 +112,7 @@ impl Play {
                     &[],
                 )
             }
-            BrokerRequest::Attach { .. } | BrokerRequest::Acquire { .. } => {
+            BrokerRequest::Attach { .. } | BrokerRequest::Acquire(_) => {
                 self.refuse(FailureKind::Infra, "no such lease")
             }
             BrokerRequest::Exec { command, stdin, .. } => self.exec(&command.line, stdin),

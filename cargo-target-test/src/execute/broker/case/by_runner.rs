@@ -1,20 +1,21 @@
 //! The launcher of nextest's runs: the runner of a case starts the process and is its parent.
 
-use std::{collections::BTreeMap, process::Command};
+use std::{collections::BTreeMap, process::Command, time::Duration};
 
-use target_fixtures::wire::{ExpectedFailure, Reply, Run};
+use target_fixtures::wire::{BrokerRequest, ExpectedFailure, Reply, Run};
 use tokio::sync::Mutex;
 
-use super::{
-    super::connection::ClientConnection,
-    report::{report, report_unless_lost},
-};
+use super::super::connection::{ClientConnection, Requests, failure_of};
 use crate::{
     error::Result,
     execute::{Launch, Launcher, ProcessEnd},
-    provision::BoxFuture,
+    process,
+    provision::{BoxFuture, Lost},
     secret,
 };
+
+/// The time that a test has to end by itself after one of its instances is lost.
+const LOST: Duration = Duration::from_secs(3);
 
 /// Starts processes by the runner of one case.
 pub(super) struct ByRunner<'a> {
@@ -30,7 +31,7 @@ impl Launcher for ByRunner<'_> {
     fn launch(&self, launch: Launch) -> BoxFuture<'_, Result<ProcessEnd>> {
         Box::pin(async move {
             let run = Run {
-                command: words(&launch.command),
+                command: process::words(&launch.command),
                 env: variables(&launch.command),
                 lease: launch.lease.as_ref().map(|(id, _)| id.clone()),
                 timeout: launch.limit.map(|limit| limit.as_millis() as u64),
@@ -54,16 +55,59 @@ impl Launcher for ByRunner<'_> {
     }
 }
 
-fn words(command: &Command) -> Vec<String> {
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words
-        .map(|word| word.to_string_lossy().into_owned())
-        .collect()
-}
-
 fn variables(command: &Command) -> BTreeMap<String, String> {
     let text = |text: &std::ffi::OsStr| text.to_string_lossy().into_owned();
     let set = command.get_envs();
     set.filter_map(|(name, value)| Some((text(name), text(value?))))
         .collect()
+}
+
+/// Waits for the runner's report. After an instance is lost, requests of the test fail; a test that does not end in
+/// time is killed.
+async fn report_unless_lost(
+    connection: &mut ClientConnection,
+    lost: Lost,
+    on_start: impl FnMut(),
+) -> ProcessEnd {
+    let ClientConnection {
+        requests, replies, ..
+    } = connection;
+    let report = report(requests, on_start);
+    tokio::pin!(report);
+    let lost = tokio::select! {
+        ended = &mut report => return ended,
+        lost = lost.wait() => lost,
+    };
+    if let Ok(ended) = tokio::time::timeout(LOST, &mut report).await {
+        return ended;
+    }
+    let _ = replies.send(&Reply::Refused(failure_of(&lost))).await;
+    report.await
+}
+
+/// Waits for the runner's report: the default if the runner was killed before it could report. Calls `on_start` when the test process has started.
+async fn report(requests: &mut Requests, mut on_start: impl FnMut()) -> ProcessEnd {
+    let mut report = ProcessEnd::default();
+    while let Some((request, _)) = requests.recv().await {
+        match request {
+            BrokerRequest::Started { .. } => {
+                report.started = true;
+                on_start();
+            }
+            BrokerRequest::Finished {
+                exit,
+                timed_out,
+                interrupted,
+                millis,
+            } => {
+                report.exit = Some(exit);
+                report.took = Duration::from_millis(millis);
+                report.timed_out = timed_out;
+                report.interrupted = interrupted;
+                break;
+            }
+            _ => {}
+        }
+    }
+    report
 }

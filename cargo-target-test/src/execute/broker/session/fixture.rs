@@ -10,10 +10,13 @@ use std::{
 
 use target_fixtures::wire::{BrokerRequest, Reply, Shared};
 
-use super::super::{
-    active_lease::{ActiveLease, FixtureTimes},
-    connection::{Replies, Requests, out_of_turn, request_failure},
-    fixtures::{At, FixtureClaim, SetUp, SharedFixtures, Which},
+use super::{
+    super::{
+        active_lease::{ActiveLease, FixtureTimes},
+        connection::{out_of_turn, request_failure},
+        fixtures::{At, FixtureClaim, SetUp, SharedFixtures, Which},
+    },
+    Client,
 };
 use crate::provision::Machine;
 
@@ -43,65 +46,63 @@ pub(super) fn of_test(
             fixtures.emit(true, fixture, took(millis), error.as_deref());
         }
         BrokerRequest::FixturesTook { millis, tear_down } => {
-            held.fixtures_took(FixtureTimes {
-                all: Duration::from_millis(millis),
-                tear_down: Duration::from_millis(tear_down),
-            });
+            held.said().fixtures_took = FixtureTimes {
+                all: took(millis),
+                tear_down: took(tear_down),
+            };
         }
         _ => {}
     }
     Reply::Done
 }
 
-/// Returns the value of a shared fixture, or lets the test set the fixture up while other tests wait.
-pub(super) async fn share(
-    fixtures: &SharedFixtures,
-    (requests, replies): (&mut Requests, &mut Replies),
-    held: &ActiveLease,
-    (which, scope): (&Which, &Shared),
-) -> io::Result<Reply> {
-    let at = match scope {
-        Shared::Run => At::Run,
-        Shared::Instance { instance } => match held.at(instance).map(Machine::record) {
-            Ok(Some(record)) => At::Instance(Box::new(record.clone()), Arc::clone(held.set())),
-            Ok(None) => {
-                let message = format!("share a fixture on `{instance}`: it is in no pool");
-                return Ok(Reply::Failed(request_failure(message)));
-            }
-            Err(failure) => return Ok(Reply::Failed(failure)),
-        },
-    };
-    loop {
-        let changed = fixtures.changed();
-        tokio::pin!(changed);
-        changed.as_mut().enable();
-        match fixtures.claim(&at, which, held.maker.again) {
-            FixtureClaim::Value(state) => return Ok(Reply::Fixture { state: Some(state) }),
-            FixtureClaim::Failed(failure) => return Ok(Reply::Failed(failure)),
-            FixtureClaim::Make => break,
-            FixtureClaim::Wait => tokio::select! {
-                () = changed => {}
-                _ = requests.recv() => return Err(io::ErrorKind::UnexpectedEof.into()),
+impl Client<'_> {
+    /// Returns the value of a shared fixture, or lets the test set the fixture up while other tests wait.
+    pub(super) async fn share(&mut self, which: &Which, scope: &Shared) -> io::Result<Reply> {
+        let (fixtures, held) = (&self.server.fixtures, self.held);
+        let at = match scope {
+            Shared::Run => At::Run,
+            Shared::Instance { instance } => match held.at(instance).map(Machine::record) {
+                Ok(Some(record)) => At::Instance(Box::new(record.clone()), Arc::clone(&held.set)),
+                Ok(None) => {
+                    let message = format!("share a fixture on `{instance}`: it is in no pool");
+                    return Ok(Reply::Failed(request_failure(message)));
+                }
+                Err(failure) => return Ok(Reply::Failed(failure)),
             },
+        };
+        loop {
+            let changed = fixtures.changed();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            match fixtures.claim(&at, which, held.maker.again) {
+                FixtureClaim::Value(state) => return Ok(Reply::Fixture { state: Some(state) }),
+                FixtureClaim::Failed(failure) => return Ok(Reply::Failed(failure)),
+                FixtureClaim::Make => break,
+                FixtureClaim::Wait => tokio::select! {
+                    () = changed => {}
+                    _ = self.requests.recv() => return Err(io::ErrorKind::UnexpectedEof.into()),
+                },
+            }
         }
+        let mut making = Making {
+            fixtures,
+            held,
+            at: &at,
+            which,
+            started: Instant::now(),
+            made: None,
+        };
+        self.replies.send(&Reply::Fixture { state: None }).await?;
+        let made = match self.requests.recv().await {
+            Some((BrokerRequest::FixtureUp { state, tears_down }, _)) => Ok((state, tears_down)),
+            Some((BrokerRequest::FixtureFailed { skips, message }, _)) => Err((skips, message)),
+            Some((other, _)) => return Ok(Reply::Failed(out_of_turn(&other))),
+            None => return Err(io::ErrorKind::UnexpectedEof.into()),
+        };
+        making.made = Some(made);
+        Ok(Reply::Done)
     }
-    let mut making = Making {
-        fixtures,
-        held,
-        at: &at,
-        which,
-        started: Instant::now(),
-        made: None,
-    };
-    replies.send(&Reply::Fixture { state: None }).await?;
-    let made = match requests.recv().await {
-        Some((BrokerRequest::FixtureUp { state, tears_down }, _)) => Ok((state, tears_down)),
-        Some((BrokerRequest::FixtureFailed { skips, message }, _)) => Err((skips, message)),
-        Some((other, _)) => return Ok(Reply::Failed(out_of_turn(&other))),
-        None => return Err(io::ErrorKind::UnexpectedEof.into()),
-    };
-    making.made = Some(made);
-    Ok(Reply::Done)
 }
 
 fn took(millis: u64) -> Duration {

@@ -13,14 +13,14 @@ use crate::connect::files::Piece;
 
 /// The input of one request.
 pub(super) struct InputFeed {
-    to: To,
+    to: Destination,
     waiting: VecDeque<Piece>,
     /// The number of queued bytes.
     bytes: usize,
 }
 
 /// The destination of the input.
-enum To {
+pub(super) enum Destination {
     /// Discards the input: none is expected, or the reader has gone.
     None,
     Command(mpsc::Sender<Vec<u8>>),
@@ -36,19 +36,7 @@ pub(super) enum Fed {
 }
 
 impl InputFeed {
-    pub(super) fn none() -> Self {
-        Self::new(To::None)
-    }
-
-    pub(super) fn command(stdin: mpsc::Sender<Vec<u8>>) -> Self {
-        Self::new(To::Command(stdin))
-    }
-
-    pub(super) fn file(content: mpsc::Sender<Piece>) -> Self {
-        Self::new(To::File(content))
-    }
-
-    fn new(to: To) -> Self {
+    pub(super) fn new(to: Destination) -> Self {
         Self {
             to,
             waiting: VecDeque::new(),
@@ -94,44 +82,43 @@ impl InputFeed {
             Some(Piece::Data(bytes)) => bytes.len(),
             Some(Piece::End) | None => 0,
         };
+        let waiting = &mut self.waiting;
         let reads = match &self.to {
-            To::None => {
-                self.waiting.pop_front();
+            Destination::None => {
+                waiting.pop_front();
                 false
             }
-            To::Command(to) => {
-                let room = to.reserve().await;
-                match (room, self.waiting.pop_front()) {
-                    (Ok(room), Some(Piece::Data(bytes))) => {
-                        room.send(bytes);
-                        true
-                    }
-                    _ => false,
-                }
+            Destination::Command(to) => {
+                let data = || match waiting.pop_front()? {
+                    Piece::Data(bytes) => Some(bytes),
+                    Piece::End => None,
+                };
+                deliver(to, data).await
             }
-            To::File(to) => {
-                let room = to.reserve().await;
-                match (room, self.waiting.pop_front()) {
-                    (Ok(room), Some(piece)) => {
-                        room.send(piece);
-                        true
-                    }
-                    _ => false,
-                }
-            }
+            Destination::File(to) => deliver(to, || waiting.pop_front()).await,
         };
         self.bytes -= bytes;
         if reads {
             return bytes;
         }
-        self.to = To::None;
+        self.to = Destination::None;
         0
     }
 }
 
+/// Sends a piece when the reader has room. Returns false if the reader has gone or there is no piece.
+async fn deliver<T>(to: &mpsc::Sender<T>, piece: impl FnOnce() -> Option<T>) -> bool {
+    let room = to.reserve().await;
+    let (Ok(room), Some(piece)) = (room, piece()) else {
+        return false;
+    };
+    room.send(piece);
+    true
+}
+
 /// Completes when the client disconnects or sends an unexpected request.
 pub(super) async fn gone(requests: &mut Requests) -> io::Error {
-    let mut feed = InputFeed::none();
+    let mut feed = InputFeed::new(Destination::None);
     loop {
         if let Err(gone) = feed.next(requests).await {
             return gone;

@@ -19,17 +19,10 @@ use tokio::{
     time,
 };
 
-use super::{
-    super::{
-        active_lease::ActiveLease,
-        connection::{Replies, Requests},
-    },
-    input,
-};
+use super::{super::place::BrokerPlace, Answer, Client, input};
 use crate::{
-    connect::Reach,
-    connect::{CommandEvent, Transport, own_command, shell},
-    error::{Error, ErrorKind, Result},
+    connect::{CommandEvent, Reach, Transport, own_command, shell},
+    error::{Error, Result},
     process,
     provision::Machine,
 };
@@ -39,42 +32,39 @@ const START: Duration = Duration::from_secs(20);
 /// The size of a relayed piece, in bytes.
 const CHUNK: usize = 64 << 10;
 
-/// Forwards connections until the client disconnects. Tells the client the port that accepts connections.
-pub(super) async fn forward(
-    ssh_config: &Path,
-    (requests, replies): (&mut Requests, &mut Replies),
-    held: &ActiveLease,
-    at: &Machine,
-    to: &ForwardTo,
-) -> io::Result<Result<Reply>> {
-    if let Err(error) = check(to) {
-        return Ok(Err(error));
-    }
-    let folder = tempfile::Builder::new().prefix("tt-port-").tempdir()?;
-    let started = match (at.reach(), to) {
-        // A local instance shares this host's ports and sockets.
-        (Reach::Local(_), ForwardTo::Port(port) | ForwardTo::Back(port)) => {
-            Ok(Forward::None(*port))
+impl Client<'_> {
+    /// Forwards connections until the client disconnects. Tells the client the port that accepts connections.
+    pub(super) async fn forward(&mut self, at: &Machine, to: &ForwardTo) -> Answer {
+        if let Err(error) = check(to) {
+            return Ok(Err(error));
         }
-        (Reach::Local(_), ForwardTo::Socket(path)) => listen()
-            .await
-            .map(|listener| Forward::Socket(listener, path.into(), None)),
-        (Reach::Ssh(_), ForwardTo::Back(port)) => from_ssh(ssh_config, at, *port).await,
-        (Reach::Ssh(_), to) => to_ssh(ssh_config, at, folder.path(), to).await,
-        (_, ForwardTo::Back(_)) => Err(cannot(at)),
-        (_, ForwardTo::Port(port)) => relayed(shell::connect_to(*port)).await,
-        (_, ForwardTo::Socket(path)) => relayed(shell::connect_to_socket(path)).await,
-    };
-    let started = match started {
-        Ok(started) => started,
-        Err(error) => return Ok(Err(error)),
-    };
-    let taken = started.port()?;
-    replies.send(&Reply::Forwarded { port: taken }).await?;
-    let transport = at.transport();
-    tokio::select! {
-        gone = input::gone(requests) => Err(gone),
-        () = started.serve(&transport, &held.id) => Err(io::ErrorKind::BrokenPipe.into()),
+        let ssh_config = &BrokerPlace::ssh_config_in(&self.server.setup.place.folder);
+        let folder = tempfile::Builder::new().prefix("tt-port-").tempdir()?;
+        let started = match (at.reach(), to) {
+            // A local instance shares this host's ports and sockets.
+            (Reach::Local(_), ForwardTo::Port(port) | ForwardTo::Back(port)) => {
+                Ok(Forward::None(*port))
+            }
+            (Reach::Local(_), ForwardTo::Socket(path)) => listen()
+                .await
+                .map(|listener| Forward::Socket(listener, path.into(), None)),
+            (Reach::Ssh(_), ForwardTo::Back(port)) => from_ssh(ssh_config, at, *port).await,
+            (Reach::Ssh(_), to) => to_ssh(ssh_config, at, folder.path(), to).await,
+            (_, ForwardTo::Back(_)) => Err(cannot(at)),
+            (_, ForwardTo::Port(port)) => relayed(shell::connect_to(*port)).await,
+            (_, ForwardTo::Socket(path)) => relayed(shell::connect_to_socket(path)).await,
+        };
+        let started = match started {
+            Ok(started) => started,
+            Err(error) => return Ok(Err(error)),
+        };
+        let taken = started.port()?;
+        self.replies.send(&Reply::Forwarded { port: taken }).await?;
+        let transport = at.transport();
+        tokio::select! {
+            gone = input::gone(self.requests) => Err(gone),
+            () = started.serve(&transport, &self.held.id) => Err(io::ErrorKind::BrokenPipe.into()),
+        }
     }
 }
 
@@ -170,8 +160,7 @@ fn cannot(at: &Machine) -> Error {
     let platform = at.describe().platform;
     let text =
         format!("platform `{platform}` does not support forwarding from an instance to this host");
-    Error::new(ErrorKind::Usage, text)
-        .with_hint("only instances that are reached by SSH support this")
+    Error::usage(text).with_hint("only instances that are reached by SSH support this")
 }
 
 async fn through(mut here: TcpStream, socket: PathBuf) {
@@ -234,7 +223,7 @@ async fn from_ssh(ssh_config: &Path, at: &Machine, port: u16) -> Result<Forward>
 
 /// Waits for a line of OpenSSH's output that `find` recognizes. Later output is discarded.
 async fn said(child: &mut Child, find: impl Fn(&str) -> Option<u16>) -> Result<u16> {
-    let infra = |text: String| Error::new(ErrorKind::Infra, text);
+    let infra = |text: String| Error::infra(text);
     let stderr = child
         .stderr
         .take()

@@ -9,83 +9,79 @@ use target_fixtures::wire::{Measurement, PreviousQuery, Reply, ShellCommand, Sub
 
 use super::{
     super::{
-        active_lease::ActiveLease,
+        Server,
         previous::{self, PreviousOf},
     },
-    SessionParts,
+    Client,
 };
 use crate::{
     case::CaseInfo,
     provision::Machine,
-    run_event::{Attempt, RunEventKind, Sink},
-    secret::redacted,
+    run_event::{Attempt, RunEventKind},
+    secret::{redact, redacted},
 };
 
-/// Emits a measurement.
-pub(in crate::execute::broker) fn record(
-    sink: &Sink,
-    attempt: Option<&Attempt>,
-    measurement: Measurement,
-) -> Reply {
-    emit(sink, attempt, |attempt| RunEventKind::Record {
-        attempt,
-        measurement,
-    })
-}
-
-/// Answers with values of earlier runs.
-pub(in crate::execute::broker) async fn previous(
-    sessions: &SessionParts,
-    case: Option<&Arc<CaseInfo>>,
-    query: PreviousQuery,
-) -> Reply {
-    let (Some(case), Some(lookup)) = (case.cloned(), sessions.previous.clone()) else {
-        return Reply::Previous {
-            values: Vec::new(),
-            missing: Some("this is not a run of `cargo target-test`".to_owned()),
-        };
-    };
-    let of = PreviousOf { case, query };
-    previous::answer(lookup, of).await
-}
-
-/// Emits a sub-result.
-pub(super) fn sub_result(sink: &Sink, held: &ActiveLease, mut result: SubResult) -> Reply {
-    let message = result.message.as_deref();
-    result.message = message.map(|message| redacted(message).into_owned());
-    let attempt = held.attempt().map(|(attempt, _)| attempt);
-    emit(sink, attempt, |attempt| RunEventKind::SubResult {
-        attempt,
-        result,
-    })
-}
-
-fn emit(
-    sink: &Sink,
-    attempt: Option<&Attempt>,
-    event: impl FnOnce(Attempt) -> RunEventKind,
-) -> Reply {
-    if let Some(attempt) = attempt {
-        sink.emit(event(attempt.clone()));
+impl Server {
+    /// Emits a measurement.
+    pub(in crate::execute::broker) fn record(
+        &self,
+        attempt: Option<&Attempt>,
+        measurement: Measurement,
+    ) -> Reply {
+        self.emit(attempt, |attempt| RunEventKind::Record {
+            attempt,
+            measurement,
+        })
     }
-    Reply::Done
+
+    /// Answers with values of earlier runs.
+    pub(in crate::execute::broker) async fn previous(
+        &self,
+        case: Option<&Arc<CaseInfo>>,
+        query: PreviousQuery,
+    ) -> Reply {
+        let (Some(case), Some(lookup)) = (case.cloned(), self.setup.previous.clone()) else {
+            return Reply::Previous {
+                values: Vec::new(),
+                missing: Some("this is not a run of `cargo target-test`".to_owned()),
+            };
+        };
+        let of = PreviousOf { case, query };
+        previous::answer(lookup, of).await
+    }
+
+    /// Emits a sub-result.
+    pub(super) fn sub_result(&self, attempt: Option<&Attempt>, mut result: SubResult) -> Reply {
+        result.message.iter_mut().for_each(redact);
+        self.emit(attempt, |attempt| RunEventKind::SubResult {
+            attempt,
+            result,
+        })
+    }
+
+    fn emit(
+        &self,
+        attempt: Option<&Attempt>,
+        event: impl FnOnce(Attempt) -> RunEventKind,
+    ) -> Reply {
+        if let Some(attempt) = attempt {
+            self.setup.sink.emit(event(attempt.clone()));
+        }
+        Reply::Done
+    }
 }
 
-/// Emits a command that has exited.
-pub(super) fn command(
-    sink: &Sink,
-    held: &ActiveLease,
-    at: &Machine,
-    command: &ShellCommand,
-    reply: &Reply,
-) {
-    if let Reply::Exited { exit, millis } = reply {
-        sink.emit(RunEventKind::RemoteCommand {
-            instance: at.name().to_owned(),
-            lease: held.id.clone(),
-            command: redacted(&command.text()).into_owned(),
-            took: Duration::from_millis(*millis),
-            exit: exit.clone(),
-        });
+impl Client<'_> {
+    /// Emits a command that has exited.
+    pub(super) fn emit_command(&self, at: &Machine, command: &ShellCommand, reply: &Reply) {
+        if let Reply::Exited { exit, millis } = reply {
+            self.server.setup.sink.emit(RunEventKind::RemoteCommand {
+                instance: at.name().to_owned(),
+                lease: self.held.id.clone(),
+                command: redacted(&command.text()).into_owned(),
+                took: Duration::from_millis(*millis),
+                exit: exit.clone(),
+            });
+        }
     }
 }
