@@ -239,7 +239,7 @@ fn what_no_machine_can_start_from_is_found_before() {
 fn a_full_disk_is_said_and_leaves_nothing() {
     let Some(images) = images() else { return };
     let folder = tempfile::tempdir().unwrap();
-    let Some(small) = SmallDisk::mount(folder.path(), "96k") else {
+    let Some(small) = SmallDisk::mount(folder.path(), "600k") else {
         eprintln!("skipped, since only root can mount a file system");
         return;
     };
@@ -266,7 +266,7 @@ fn order(folder: &Path, images: &Images) -> InstanceSpec {
     let scratch = folder.join("scratch");
     fs::create_dir(&scratch).unwrap();
     // It fills the rest.
-    let _ = fs::write(folder.join("ballast"), vec![0; 80 << 10]);
+    let _ = fs::write(folder.join("ballast"), vec![0; 1 << 20]);
     InstanceSpec {
         provenance: Default::default(),
         instance: "it-0".to_owned(),

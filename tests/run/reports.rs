@@ -1,13 +1,13 @@
 //! Reports of a run: JUnit, the feed, the output of attempts; and the exit codes that need nextest's own report.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, os::unix::fs::symlink, path::Path, process::Command};
 
 use quick_junit::{Report, TestCase, TestCaseStatus};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use super::{verdicts::alive, world::World};
-use crate::support::{eventually, feed::of_kind, here, repository};
+use crate::support::{SmallDisk, eventually, feed::of_kind, here, repository};
 
 const GOOD: &str = "[[targets]]\nname = \"good\"\nplatform = \"command\"\n";
 const BAD: &str = "[[targets]]\nname = \"bad\"\nplatform = \"command\"\n";
@@ -31,6 +31,41 @@ fn property(case: &TestCase, name: &str) -> Option<String> {
     let mut properties = case.properties.iter();
     let found = properties.find(|property| property.name.as_str() == name)?;
     Some(found.value.as_str().to_owned())
+}
+
+/// A disk that fills during the run costs the reports, and neither verdicts nor the exit code.
+#[test]
+fn a_disk_that_fills_costs_the_reports_alone() {
+    let world = World::on_machines(GOOD);
+    let target = world.path("target");
+    let runs = target.join("target-test");
+    fs::create_dir_all(&runs).expect("a folder");
+    let builds = Path::new(env!("CARGO_TARGET_TMPDIR")).join("builds");
+    fs::create_dir_all(builds.join("debug")).expect("a folder");
+    symlink(builds.join("debug"), target.join("debug")).expect("a link");
+    let Some(_disk) = SmallDisk::mount(&runs, "400k") else {
+        return;
+    };
+    let fills = format!(
+        "cat /dev/zero >'{}/filler' 2>machines/full\n\
+         echo '{{\"host\": \"localhost\", \"transport\": \"local\"}}'\n",
+        runs.display()
+    );
+    world.program("up", &fills);
+    let run = |names: &[&str]| {
+        let tool = world.tool(names).env("CARGO_TARGET_DIR", &target);
+        tool.run().says("warning: the feed is incomplete")
+    };
+    let passed = run(&["passes[good]", "prints[good]"]).code(0);
+    passed.says("2 cases: 2 passed, 0 skipped, 0 failed as expected, 0 failed, 0 infra");
+    let failed = run(&["passes[good]", "fails[good]"]).code(100);
+    failed.says("2 cases: 1 passed, 0 skipped, 0 failed as expected, 1 failed, 0 infra");
+    assert!(
+        world
+            .path("machines/full")
+            .metadata()
+            .is_ok_and(|said| said.len() > 0)
+    );
 }
 
 /// Infra is an error, a skip is skipped with its reason, a failure is a failure; lease wait and test time stand apart.

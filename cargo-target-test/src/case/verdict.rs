@@ -19,6 +19,8 @@ pub const EXIT_FAILED: u8 = 1;
 pub const EXIT_INTERRUPTED: u8 = 130;
 /// nextest's exit code of a run with failed tests.
 pub const EXIT_RUN_FAILED: u8 = 100;
+/// nextest's exit code if it could not write its output or its report.
+const EXIT_WRITE_FAILED: u8 = 110;
 /// nextest's exit code of a run without tests.
 pub const EXIT_NO_TESTS: u8 = 4;
 
@@ -171,6 +173,8 @@ pub struct RunCounts {
     pub ended_entries: usize,
     /// True for a stress run, in which nextest forgives a failed iteration.
     pub stress: bool,
+    /// True if all cases ran, and nextest's report, which only the tool asked for, could not be written.
+    pub report_lost: bool,
     /// True if instances could not be deleted, or if cases passed that the broker never saw.
     pub unaccounted: bool,
     /// The exit code for infra that the user chose instead of 69, if any.
@@ -193,6 +197,11 @@ impl RunCounts {
         };
         // What nextest calls a failure, and what has no verdict, is one, except for an entry that shows a deploy.
         let nothing_failed = self.failed + self.infra == 0 && self.ended_entries > 0;
+        let code = match self.failed + self.infra {
+            _ if code != EXIT_WRITE_FAILED || !self.report_lost => code,
+            0 => 0,
+            _ => EXIT_RUN_FAILED,
+        };
         match code {
             EXIT_RUN_FAILED if nothing_failed && self.unaccounted => EXIT_INFRA,
             EXIT_RUN_FAILED if nothing_failed => 0,
@@ -596,6 +605,10 @@ mod tests {
             infra,
             ..RunCounts::default()
         };
+        let report_lost = |failed, infra| RunCounts {
+            report_lost: true,
+            ..run(110, failed, infra)
+        };
         for (counts, code) in [
             (run(0, 0, 0), 0),
             (run(100, 0, 1), 69),
@@ -605,6 +618,10 @@ mod tests {
             // What nextest calls a failure, and nobody calls infra, is one.
             (run(100, 0, 0), 100),
             (run(4, 0, 0), 4),
+            (run(110, 0, 0), 110),
+            (report_lost(0, 0), 0),
+            (report_lost(0, 1), 69),
+            (report_lost(1, 1), 100),
             (run(105, 0, 1), 105),
             (
                 RunCounts {

@@ -261,6 +261,9 @@ impl Nextest {
         }
         RunCounts {
             interrupted: ended.interrupts.any(),
+            report_lost: nextest.is_none()
+                && self.options.users_junit.is_none()
+                && tally.unseen(cases).is_empty(),
             unaccounted: !report.failed.is_empty() || !bypassed.is_empty(),
             infra_code: self.options.infra_code,
             ..counts
