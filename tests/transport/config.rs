@@ -184,7 +184,7 @@ impl Drop for Agent {
 fn an_agent_has_the_key() {
     if inner().is_some() {
         return block_on(async {
-            for name in ["any", "named", "locked", "by-socket"] {
+            for name in ["any", "named", "locked", "by-socket", "public", "spaced"] {
                 assert_eq!(identity(name).await, "alpha-0", "{name}");
             }
             let error = lost(&*alias("without"), "true").await;
@@ -213,7 +213,9 @@ fn an_agent_has_the_key() {
     fs::write(farm.path().join("authorized_keys"), known + &public).unwrap();
     agent.take(&locked, "phrase");
     agent.take(&key, "");
-    fs::remove_file(&key).unwrap();
+    let user = String::from_utf8(Process::new("id").arg("-un").output().unwrap().stdout).unwrap();
+    let spaced = farm.path().join(format!("the key of {}", user.trim()));
+    fs::rename(&key, spaced).unwrap();
     let ways = [
         // The key with the public key file is tried first, even without `IdentitiesOnly`.
         ("any", format!("IdentityFile {dir}/user_key")),
@@ -224,6 +226,14 @@ fn an_agent_has_the_key() {
         (
             "locked",
             format!("IdentityFile {dir}/locked\nIdentitiesOnly yes"),
+        ),
+        (
+            "public",
+            format!("IdentityFile {dir}/user_key.pub\nIdentitiesOnly yes"),
+        ),
+        (
+            "spaced",
+            format!("IdentityFile \"{dir}/the key of %u\"\nIdentityAgent none"),
         ),
         (
             "without",

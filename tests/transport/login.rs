@@ -48,6 +48,29 @@ fn an_unknown_host_key_is_refused_or_recorded() {
     });
 }
 
+/// A key that is known and revoked is refused, as `ssh` refuses it.
+#[test]
+fn a_revoked_host_key_is_refused() {
+    let farm = Farm::new("alpha-0");
+    let known = farm.path().join("revoked");
+    let mut records = fs::read_to_string(farm.path().join("known_hosts")).unwrap();
+    let key = fs::read_to_string(farm.path().join("alpha-0/host_key.pub")).unwrap();
+    records += &format!("@revoked * {key}");
+    fs::write(&known, records).unwrap();
+    for trust_first in [false, true] {
+        let reach = SshReach {
+            known_hosts: Some(known.clone()),
+            trust_first,
+            ..farm.reach("alpha-0")
+        };
+        let error = block_on(async { lost(&*ssh(reach), "true").await });
+        assert!(
+            error.chain().contains("Host key verification failed"),
+            "{error:?}"
+        );
+    }
+}
+
 #[test]
 fn a_changed_host_key_is_refused() {
     let farm = Farm::new("alpha-0");
