@@ -51,11 +51,11 @@ fn an_unknown_option_has_the_nearest_name_or_the_way_to_nextest() {
         .says("a similar argument exists: '--playbook'")
         .never_says("-- --playbok");
     project
-        .run(&["--of-tomorrow"])
+        .run(&["--zigzag"])
         .code(2)
-        .says("to pass it to nextest, use `--nextest-arg=--of-tomorrow`");
+        .says("to pass it to nextest, use `--nextest-arg=--zigzag`");
     project
-        .run(&["targets", "--of-tomorrow"])
+        .run(&["targets", "--zigzag"])
         .code(2)
         .never_says("nextest-arg");
 }

@@ -22,8 +22,23 @@ fn lab() -> Lab {
     script("later", "echo \"$unique\" >>renewed");
     lab.script(
         "list",
-        "#!/bin/sh\nc=\nprintf '['\nfor made in ledger/*; do\n[ -e \"$made\" ] || continue\n\
-         sed 's/.*\\(\"unique\":\"[^\"]*\"\\).*\\(\"owner\":[^}]*\\)}$/'\"$c\"'{\\1,\\2}/' \"$made\"\nc=,\ndone\necho ']'\n",
+        r#"#!/bin/sh
+c=
+printf '['
+for made in ledger/*; do
+    [ -e "$made" ] || continue
+    printf '%s{' "$c"
+    c=,
+    comma=
+    for key in unique owner born expires pool; do
+        one=$(sed -n 's/.*\("'$key'":\("[^"]*"\|[0-9][0-9]*\)\).*/\1/p' "$made")
+        [ -z "$one" ] || printf '%s%s' "$comma" "$one"
+        comma=,
+    done
+    printf '}'
+done
+echo ']'
+"#,
     );
     playbook(&lab, "lifetime = \"30m\"\nkeep-for = \"70m\"");
     lab

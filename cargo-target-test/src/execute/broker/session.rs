@@ -31,7 +31,7 @@ use crate::{
     error::{Error, Result},
     provision::{BoxFuture, Machine},
 };
-use input::{Destination, Fed, InputFeed};
+use input::{Fed, InputDestination, InputFeed};
 
 /// A client of a lease.
 struct Client<'a> {
@@ -178,7 +178,7 @@ impl Client<'_> {
             Ok(running) => running,
             Err(error) => return Ok(Err(error)),
         };
-        let feed = InputFeed::new(to.map_or(Destination::None, Destination::Command));
+        let feed = InputFeed::new(to.map_or(InputDestination::None, InputDestination::Command));
         let exit = self.follow(at, running, feed).await?;
         Ok(exit.map(|exit| {
             let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);

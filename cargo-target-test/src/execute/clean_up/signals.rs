@@ -1,14 +1,23 @@
 //! The signals that end a run or an interactive command, and how often the user wants it to end.
 
 use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
 
 use signal_hook::{
+    SigId,
     consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM},
+    flag,
     iterator::{Handle, SignalsInfo, exfiltrator::WithOrigin},
-    low_level::siginfo::{Cause, Origin},
+    low_level::{
+        self,
+        siginfo::{Cause, Origin},
+    },
 };
 use tokio::{signal::unix::SignalKind, sync::mpsc};
 
@@ -17,11 +26,16 @@ use crate::{error::Result, process};
 /// The same signal, sent again by a process within this time, is the same wish: `timeout` sends one to its child and one
 /// to its process group.
 const SAME: Duration = Duration::from_secs(1);
+/// The signals that end a run.
+const CAUGHT: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
 
 /// Listeners for the signals that end a run.
 pub(crate) struct Signals {
     handle: Handle,
     caught: mpsc::UnboundedReceiver<CaughtSignal>,
+    /// Set by the signal's handler itself.
+    has_arrived: Arc<AtomicBool>,
+    flags: Vec<SigId>,
 }
 
 /// A signal that arrived.
@@ -43,7 +57,7 @@ pub(crate) struct Interrupts {
 impl Signals {
     /// Catches the signals: they no longer end the process.
     pub(crate) fn catch() -> Result<Self> {
-        let mut signals = SignalsInfo::<WithOrigin>::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM])?;
+        let mut signals = SignalsInfo::<WithOrigin>::new(CAUGHT)?;
         let handle = signals.handle();
         let (send, caught) = mpsc::unbounded_channel();
         thread::spawn(move || {
@@ -52,7 +66,19 @@ impl Signals {
                 let _ = send.send(CaughtSignal::of(&origin));
             }
         });
-        Ok(Self { handle, caught })
+        let has_arrived = Arc::default();
+        let flagged = CAUGHT.map(|signal| flag::register(signal, Arc::clone(&has_arrived)));
+        Ok(Self {
+            handle,
+            caught,
+            has_arrived,
+            flags: flagged.into_iter().collect::<std::io::Result<_>>()?,
+        })
+    }
+
+    /// True if a signal has arrived, even if [`Self::next`] has not returned it yet.
+    pub(crate) fn has_arrived(&self) -> bool {
+        self.has_arrived.load(Ordering::SeqCst)
     }
 
     /// Waits for the next signal.
@@ -68,6 +94,9 @@ impl Signals {
 impl Drop for Signals {
     fn drop(&mut self) {
         self.handle.close();
+        for flag in self.flags.drain(..) {
+            low_level::unregister(flag);
+        }
     }
 }
 
@@ -118,6 +147,17 @@ impl Interrupts {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_signal_has_arrived_before_it_is_returned() {
+        let mut signals = Signals::catch().expect("listeners");
+        assert!(!signals.has_arrived());
+        low_level::raise(SIGHUP).expect("a signal");
+        assert!(signals.has_arrived());
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let caught = runtime.expect("a runtime").block_on(signals.next());
+        assert_eq!(caught.kind, SignalKind::hangup());
+    }
 
     #[test]
     fn only_a_new_wish_counts() {

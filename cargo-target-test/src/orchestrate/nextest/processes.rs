@@ -93,7 +93,14 @@ impl Nextest {
                         running.stop();
                     }
                     Some(_) => {}
-                    None => break running.statuses(),
+                    None => {
+                        // nextest may end by the same signal before it is seen here.
+                        if !interrupts.any() && signals.has_arrived() {
+                            interrupts.add(signals.next().await);
+                            broker.interrupt();
+                        }
+                        break running.statuses();
+                    }
                 },
                 signal = signals.next() => {
                     let counts = interrupts.add(signal);

@@ -13,14 +13,14 @@ use crate::connect::files::Piece;
 
 /// The input of one request.
 pub(super) struct InputFeed {
-    to: Destination,
+    to: InputDestination,
     waiting: VecDeque<Piece>,
     /// The number of queued bytes.
     bytes: usize,
 }
 
 /// The destination of the input.
-pub(super) enum Destination {
+pub(super) enum InputDestination {
     /// Discards the input: none is expected, or the reader has gone.
     None,
     Command(mpsc::Sender<Vec<u8>>),
@@ -36,7 +36,7 @@ pub(super) enum Fed {
 }
 
 impl InputFeed {
-    pub(super) fn new(to: Destination) -> Self {
+    pub(super) fn new(to: InputDestination) -> Self {
         Self {
             to,
             waiting: VecDeque::new(),
@@ -84,24 +84,24 @@ impl InputFeed {
         };
         let waiting = &mut self.waiting;
         let reads = match &self.to {
-            Destination::None => {
+            InputDestination::None => {
                 waiting.pop_front();
                 false
             }
-            Destination::Command(to) => {
+            InputDestination::Command(to) => {
                 let data = || match waiting.pop_front()? {
                     Piece::Data(bytes) => Some(bytes),
                     Piece::End => None,
                 };
                 deliver(to, data).await
             }
-            Destination::File(to) => deliver(to, || waiting.pop_front()).await,
+            InputDestination::File(to) => deliver(to, || waiting.pop_front()).await,
         };
         self.bytes -= bytes;
         if reads {
             return bytes;
         }
-        self.to = Destination::None;
+        self.to = InputDestination::None;
         0
     }
 }
@@ -118,7 +118,7 @@ async fn deliver<T>(to: &mpsc::Sender<T>, piece: impl FnOnce() -> Option<T>) -> 
 
 /// Completes when the client disconnects or sends an unexpected request.
 pub(super) async fn gone(requests: &mut Requests) -> io::Error {
-    let mut feed = InputFeed::new(Destination::None);
+    let mut feed = InputFeed::new(InputDestination::None);
     loop {
         if let Err(gone) = feed.next(requests).await {
             return gone;

@@ -10,7 +10,7 @@ use tokio::{sync::mpsc, time};
 
 use super::{
     Answer, Client,
-    input::{self, Destination, Fed, InputFeed},
+    input::{self, Fed, InputDestination, InputFeed},
 };
 use crate::{
     connect::{FileMode, files, upload::Moved},
@@ -30,7 +30,7 @@ impl Client<'_> {
         let (send, pieces) = mpsc::channel(4);
         let transport = at.transport();
         let mode = mode.map_or(FileMode::New(MODE), FileMode::Set);
-        let mut feed = InputFeed::new(Destination::File(send));
+        let mut feed = InputFeed::new(InputDestination::File(send));
         let put = files::put(&*transport, &self.held.id, path, mode, pieces);
         let put = self.held.unless_lost(put);
         tokio::pin!(put);
