@@ -159,7 +159,7 @@ pub fn pool_directory(global: &Global) -> Result<PathBuf> {
 /// Returns Cargo's target directory of the current folder's workspace, without reading a playbook.
 ///
 /// # Errors
-/// [`ErrorKind::Build`] for a workspace that Cargo rejects.
+/// [`ErrorKind::Build`](crate::ErrorKind::Build) for a workspace that Cargo rejects.
 pub fn target_directory() -> Result<PathBuf> {
     if !is_in_package()? {
         return Ok(std::env::current_dir()?.join("target"));
