@@ -6,19 +6,22 @@ $ENV{_} = '/bin/sh' if exists $ENV{_};
 sub get { my $b = ''; while (length $b < $_[0]) { sysread(STDIN, $b, $_[0] - length $b, length $b) or exit } $b }
 sub put { my ($f, $b) = @_; while (length $b) { my $n = syswrite $f, $b or exit; substr($b, 0, $n) = '' } }
 my %homes = map { $_ => 1 } grep length, $ENV{HOME}, (getpwuid $<)[7];
-# What a login depends on: files with their state. Times are in seconds, so the contents of files that are younger than
-# a time are a part of it.
+# What a login depends on: folders and files.
+my @folders = (sort(keys %homes), map "/etc/$_", qw(security security/limits.d profile.d));
+my @files = (
+  (map "/etc/$_", qw(passwd group environment login.defs nsswitch.conf locale.conf default/locale ssh/sshrc profile
+    bashrc bash.bashrc zshenv zsh/zshenv csh.cshrc fish/config.fish)),
+  (map { my ($d, $h) = $_; opendir($h, $d) ? map "$d/$_", sort readdir $h : () } @folders[-3 .. -1]),
+  (map { my $d = $_; map "$d/$_", qw(.bashrc .bash_aliases .bash_profile .bash_login .profile .zshenv .kshrc .cshrc
+    .tcshrc .config/fish/config.fish .pam_environment .ssh/environment .ssh/rc) } sort keys %homes));
+# Their state. Times are in seconds, so the contents of what is younger than a time are a part of it. A home is the same
+# one while its number is; a file that appears in another folder changes the folder.
 sub stamp {
   my $young = $_[0];
   local $/;
-  my @files = (
-    (map "/etc/$_", qw(passwd group environment login.defs nsswitch.conf locale.conf default/locale ssh/sshrc profile
-      bashrc bash.bashrc zshenv zsh/zshenv csh.cshrc fish/config.fish)),
-    (map { my ($d, $h) = "/etc/$_"; opendir($h, $d) ? map "$d/$_", sort readdir $h : () }
-      qw(security security/limits.d profile.d)),
-    (map { my $d = $_; map "$d/$_", qw(.bashrc .bash_aliases .bash_profile .bash_login .profile .zshenv .kshrc .cshrc
-      .tcshrc .config/fish/config.fish .pam_environment .ssh/environment .ssh/rc) } sort keys %homes));
-  join "\0", (map { (stat)[0, 1] } sort keys %homes),
+  join "\0", (map { my ($d, $h, @s) = ($_, undef, stat);
+      $homes{$d} || !@s ? @s[0, 1] : (@s[0, 1, 9, 10], $s[10] > $young && opendir($h, $d) ? sort readdir $h : ()) }
+      @folders),
     map { my ($f, @s) = (undef, stat);
       -f _ ? ($_, @s[0 .. 5, 7, 9, 10], $s[10] > $young && open($f, '<', $_) ? <$f> : ()) : () } @files;
 }
