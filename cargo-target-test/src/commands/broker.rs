@@ -205,7 +205,7 @@ fn serve(platforms: &Platforms, directory: &Path) -> Result<u8> {
         // From now on a new client starts a new broker, which waits for the leases of this broker.
         drop(lock);
         let interrupts = &mut clean_up::Interrupts::default();
-        clean_up::clean_up(&broker, &*provisioner, keep, interrupts).await?;
+        clean_up::clean_up(&broker, &*provisioner, keep, &mut signals, interrupts).await?;
         Ok(0)
     })
 }

@@ -141,9 +141,9 @@ async fn up(
             None => break,
         }
     }
-    drop(signals);
     provisioner.run().keep_up(&ids)?;
-    let report = clean_up::within_limits(provisioner.finish(true), &mut interrupts).await?;
+    let report =
+        clean_up::within_limits(provisioner.finish(true), &mut signals, &mut interrupts).await?;
     if [&report.failed, &report.dirty, &report.unknown]
         .iter()
         .any(|left| !left.is_empty())

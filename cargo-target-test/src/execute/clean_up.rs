@@ -32,6 +32,7 @@ pub(crate) async fn clean_up(
     broker: &Broker,
     provisioner: &dyn Provisioner,
     keep: bool,
+    signals: &mut Signals,
     interrupts: &mut Interrupts,
 ) -> Result<Report> {
     // Running deploys are no longer needed.
@@ -40,7 +41,7 @@ pub(crate) async fn clean_up(
         broker.end_leases().await;
         provisioner.finish(keep).await
     };
-    within_limits(work, interrupts).await
+    within_limits(work, signals, interrupts).await
 }
 
 /// Waits for the end of a clean-up, within the limits that interrupts set.
@@ -49,9 +50,9 @@ pub(crate) async fn clean_up(
 /// As [`clean_up`].
 pub(crate) async fn within_limits(
     work: impl Future<Output = Result<Report>>,
+    signals: &mut Signals,
     interrupts: &mut Interrupts,
 ) -> Result<Report> {
-    let mut signals = Signals::catch()?;
     tokio::pin!(work);
     let mut limit = until(interrupts);
     let left = loop {

@@ -27,7 +27,7 @@ use crate::{
         broker::{
             ActiveLeases, Broker, BrokerPlace, BrokerSetup, CaseTable, Clients, PreviousLookup,
         },
-        clean_up::clean_up,
+        clean_up::{Signals, clean_up},
         nextest::{CargoNextest, Stage},
     },
     process,
@@ -121,7 +121,9 @@ impl Orchestrator for Nextest {
                 previous: Some(Arc::clone(&self.previous)),
                 sink: sink.clone(),
             })?;
-            let ended = self.run_partitions(&broker).await;
+            // Caught until the end: a signal between two steps counts too.
+            let mut signals = Signals::catch()?;
+            let ended = self.run_partitions(&broker, &mut signals).await;
             // Even if nextest never ran: instances may have been deployed.
             let mut interrupts = ended
                 .as_ref()
@@ -130,7 +132,8 @@ impl Orchestrator for Nextest {
                 broker.open_shells().await;
             }
             let keep = self.options.keep;
-            let report = clean_up(&broker, &*provisioner, keep, &mut interrupts).await;
+            let report =
+                clean_up(&broker, &*provisioner, keep, &mut signals, &mut interrupts).await;
             let ended = NextestEnd {
                 interrupts,
                 ..ended?

@@ -57,7 +57,11 @@ impl NextestEnd {
 
 impl Nextest {
     /// Runs nextest until all partitions have ended.
-    pub(super) async fn run_partitions(&self, broker: &Broker) -> Result<NextestEnd> {
+    pub(super) async fn run_partitions(
+        &self,
+        broker: &Broker,
+        signals: &mut Signals,
+    ) -> Result<NextestEnd> {
         if let Some((set, count)) = &self.options.debugged {
             for index in 0..*count as usize {
                 self.provisioner.ready(set, index).await?;
@@ -67,7 +71,6 @@ impl Nextest {
         let makes = self.sets.iter().any(|set| set.makes_machines());
         let draws_bar = self.options.draws_bar && self.partitions.len() == 1;
         let without_bar = makes && draws_bar && !self.options.shows_progress;
-        let mut signals = Signals::catch()?;
         let mut witness = Witness::new();
         let mut running = Running::default();
         for part in &self.partitions {
