@@ -49,7 +49,17 @@ fn chance_can_be_had_again_by_its_seed() {
 fn shards_at_once_share_their_instances() {
     let world = on_machines("[[targets]]\nname = \"east\"\nplatform = \"command\"\ncount = 2\n");
     let part = |part: &str| world.tool(&["shards::", "--partition", part]);
-    let halves = ["slice:1/2", "slice:2/2"].map(|half| part(half).start());
+    // Both have begun before the first machine is there: a run deletes what no other run uses.
+    let up = world.read("up");
+    world.program(
+        "up",
+        &up.replace("set -e;", "until [ -e go ]; do sleep 0.01; done; set -e;"),
+    );
+    let mut halves = ["slice:1/2", "slice:2/2"].map(|half| part(half).start());
+    for half in &mut halves {
+        half.wait_for("Starting ");
+    }
+    world.file("go", "");
     for half in halves {
         half.wait().code(0);
     }
