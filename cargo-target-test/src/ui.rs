@@ -167,7 +167,7 @@ pub fn try_bytes_out(bytes: &[u8]) -> bool {
 /// nothing else.
 ///
 /// # Errors
-/// Fails if there is no standard output.
+/// Fails if standard output is closed.
 pub fn stdout_file() -> io::Result<std::fs::File> {
     use std::os::fd::AsFd;
     Ok(io::stdout().as_fd().try_clone_to_owned()?.into())
@@ -176,7 +176,7 @@ pub fn stdout_file() -> io::Result<std::fs::File> {
 /// Returns standard error as a file, for another program.
 ///
 /// # Errors
-/// Fails if there is no standard error.
+/// Fails if standard error is closed.
 pub fn stderr_file() -> io::Result<std::fs::File> {
     use std::os::fd::AsFd;
     Ok(io::stderr().as_fd().try_clone_to_owned()?.into())

@@ -281,7 +281,7 @@ fn a_stopped_nextest_ends_by_an_interrupt() {
     assert!(lab.ledger().is_empty());
 }
 
-/// The tool leads the terminal's session, as in a window of its own: nobody would let a stopped nextest go on.
+/// The tool leads the terminal's session, as in a window of its own. No shell would continue a stopped nextest.
 #[test]
 fn keys_end_a_run_that_leads_its_terminal() {
     if !Terminal::is_here() {
@@ -329,7 +329,7 @@ fn an_interrupt_ends_each_kind_of_step() {
     made.code(0);
     let steps = [
         ("script", "{ script = \"script.sh\" }".to_owned()),
-        // A FIFO that nobody reads.
+        // A FIFO without a reader.
         (
             "put",
             format!("{{ put = \"script.sh\", to = \"{at}fifo\" }}"),

@@ -245,7 +245,7 @@ fn what_others_print_and_write_takes_little_memory() {
          known-hosts = \"known\"\nretries = 0\nconnect-timeout = \"2s\"\n",
     );
     within_memory(&lab, &["quick"], 69, "127.0.0.1");
-    // A lost pool with a note that nobody of us wrote.
+    // A lost pool with a note from another program.
     lab.playbook(&target("alpha", 1, ""));
     fs::remove_file(lab.path("pool/pool.json")).expect("the pool");
     huge("pool/instances/tt-huge.json");

@@ -21,7 +21,7 @@ pub(super) struct Synthetic {
 impl Synthetic {
     /// A run of this many cases whose instances are ready after three seconds.
     pub(super) fn new(cases: usize) -> Self {
-        let started = json!({ "event": "run-started", "run": "synthetic", "tool": "0.1.0", "workspace": "/work/widget", "cases": cases, "on-host": 0 });
+        let started = json!({ "event": "run-started", "run": "synthetic", "tool": "0.1.0", "workspace": "/home/me/widget", "cases": cases, "on-host": 0 });
         let mut run = Self {
             events: vec![(0, started)],
             free: [[3_000_000; 3]; 4],

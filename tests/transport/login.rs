@@ -48,6 +48,18 @@ fn an_unknown_host_key_is_refused_or_recorded() {
     });
 }
 
+/// The errors of a host whose key is not accepted, without and with `trust_first`.
+fn refused(farm: &Farm, known: &Path) -> [Error; 2] {
+    [false, true].map(|trust_first| {
+        let reach = SshReach {
+            known_hosts: Some(known.to_owned()),
+            trust_first,
+            ..farm.reach("alpha-0")
+        };
+        block_on(async { lost(&*ssh(reach), "true").await })
+    })
+}
+
 /// A key that is known and revoked is refused, as `ssh` refuses it.
 #[test]
 fn a_revoked_host_key_is_refused() {
@@ -57,13 +69,7 @@ fn a_revoked_host_key_is_refused() {
     let key = fs::read_to_string(farm.path().join("alpha-0/host_key.pub")).unwrap();
     records += &format!("@revoked * {key}");
     fs::write(&known, records).unwrap();
-    for trust_first in [false, true] {
-        let reach = SshReach {
-            known_hosts: Some(known.clone()),
-            trust_first,
-            ..farm.reach("alpha-0")
-        };
-        let error = block_on(async { lost(&*ssh(reach), "true").await });
+    for error in refused(&farm, &known) {
         assert!(
             error.chain().contains("Host key verification failed"),
             "{error:?}"
@@ -82,13 +88,7 @@ fn a_changed_host_key_is_refused() {
         format!("[127.0.0.1]:{} {public}", farm.port("alpha-0")),
     )
     .unwrap();
-    for trust_first in [false, true] {
-        let reach = SshReach {
-            known_hosts: Some(known.clone()),
-            trust_first,
-            ..farm.reach("alpha-0")
-        };
-        let error = block_on(async { lost(&*ssh(reach), "true").await });
+    for error in refused(&farm, &known) {
         assert!(
             error.to_string().contains("differs from the key in"),
             "{error}"

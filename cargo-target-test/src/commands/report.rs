@@ -51,7 +51,7 @@ pub fn verb(platforms: &Platforms, global: &Global, args: &ReportArgs) -> Result
     let mut reports: Vec<(PathBuf, Box<dyn Aggregator>)> = Vec::new();
     if let Some(file) = html {
         let mut report = Html::new(std::path::absolute(&file)?, &folder);
-        // A broken playbook is no reason to have no report.
+        // A report is also written if the playbook is invalid.
         if let Ok(recorded) = Recorded::find(platforms, global) {
             report = report.with_earlier(PastRuns::new(&recorded.path));
         }

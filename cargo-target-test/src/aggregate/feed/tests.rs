@@ -104,7 +104,10 @@ fn a_fifo_may_have_no_reader() {
     let feed = Feed::create(&folder.path().join("feed.jsonl")).expect("a file");
     let mut feed = feed.and_to(&to).expect("a FIFO");
     feed.ingest(&event(0)).expect("written");
-    let error = feed.finish().expect_err("nobody reads").to_string();
+    let error = feed
+        .finish()
+        .expect_err("a feed without a reader")
+        .to_string();
     assert!(error.ends_with("its reader does not read"), "{error}");
 }
 

@@ -219,7 +219,7 @@ impl HistoryWriter {
         }
     }
 
-    /// Writes; a database that another process holds is no error yet.
+    /// Writes. A database that another process has locked is not an error here: the next call tries again.
     fn write_or_keep(&mut self, patience: Duration) -> Result<()> {
         match self.write(patience) {
             Err(_) if self.is_locked => Ok(()),
