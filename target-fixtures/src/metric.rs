@@ -367,41 +367,32 @@ fn metrics(
     test: Option<String>,
     metric: String,
 ) -> Result<Vec<PreviousMetric>> {
-    let metric = Some(metric);
-    let limit = LISTED;
-    let values = earlier(
-        client,
-        PreviousQuery {
-            test,
-            metric,
-            limit,
-        },
-    )?;
+    let query = PreviousQuery {
+        test,
+        metric: Some(metric),
+        limit: LISTED,
+    };
     let value = |one: PreviousValue| PreviousMetric {
         time: time(&one),
         run: one.run,
         value: one.value,
         unit: one.unit.unwrap_or_default(),
     };
-    Ok(values.into_iter().map(value).collect())
+    Ok(earlier(client, query)?.into_iter().map(value).collect())
 }
 
 fn durations(client: Option<&Arc<Client>>, test: Option<String>) -> Result<Vec<PreviousDuration>> {
-    let (metric, limit) = (None, LISTED);
-    let values = earlier(
-        client,
-        PreviousQuery {
-            test,
-            metric,
-            limit,
-        },
-    )?;
+    let query = PreviousQuery {
+        test,
+        metric: None,
+        limit: LISTED,
+    };
     let value = |one: PreviousValue| PreviousDuration {
         time: time(&one),
         duration: Duration::try_from_secs_f64(one.value).unwrap_or_default(),
         run: one.run,
     };
-    Ok(values.into_iter().map(value).collect())
+    Ok(earlier(client, query)?.into_iter().map(value).collect())
 }
 
 fn time(one: &PreviousValue) -> SystemTime {
