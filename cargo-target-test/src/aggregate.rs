@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::{error::Result, run_event::RunEvent};
 
+pub mod change;
 pub mod fan_out;
 pub mod feed;
 pub mod github;

@@ -21,7 +21,7 @@ use crate::{
     run_event::RunEvent,
     secret,
 };
-pub use changes::{EarlierCase, EarlierRun, EarlierRuns};
+pub use changes::{EarlierRun, EarlierRuns};
 use links::Links;
 pub use past::PastRuns;
 

@@ -13,6 +13,7 @@ use std::{
 
 use target_fixtures::wire::{Exit, Measurement, Stream, SubResult, VerdictKind};
 
+use super::change::LastResult;
 use crate::{
     case::{
         CaseInfo,
@@ -689,6 +690,15 @@ impl TestedCase {
         }
     }
 
+    /// The last result, as other runs are compared with it; `None` for a case without a verdict.
+    pub fn last_result(&self) -> Option<LastResult> {
+        let took = self.attempts.last().map(|attempt| attempt.took);
+        Some(LastResult {
+            verdict: self.outcome().verdict()?,
+            took: took.unwrap_or_default(),
+        })
+    }
+
     fn is_flaky(&self) -> bool {
         let failed = |one: &CaseAttempt| one.outcome() >= CaseOutcome::Infra;
         self.attempts.iter().any(failed)
@@ -729,6 +739,20 @@ impl CaseAttempt {
                 (None, Some(limit)) => Some(format!("timed out after {limit:?}")),
                 (None, None) => self.findings.first().cloned(),
             },
+        }
+    }
+}
+
+impl CaseOutcome {
+    /// The kind of the verdict; `None` if the case has not ended.
+    fn verdict(self) -> Option<VerdictKind> {
+        match self {
+            Self::Passed | Self::Expected | Self::Flaky => Some(VerdictKind::Pass),
+            Self::Skipped => Some(VerdictKind::Skip),
+            Self::Infra => Some(VerdictKind::Infra),
+            Self::Failed => Some(VerdictKind::Fail),
+            Self::Crashed => Some(VerdictKind::Crash),
+            Self::Unfinished => None,
         }
     }
 }

@@ -1,17 +1,10 @@
 //! The differences between two runs.
 
-use std::time::Duration;
-
 use serde::Serialize;
 use target_fixtures::wire::VerdictKind;
 
-use super::{CaseKey, History, PastCase, PastRun};
-use crate::error::Result;
-
-/// A case is slower if it takes this many times as long ...
-const TIMES: f64 = 1.5;
-/// ... and at least this much longer.
-const LONGER: Duration = Duration::from_millis(200);
+use super::{CaseKey, History, PastRun};
+use crate::{aggregate::change::CaseChange, error::Result};
 
 /// The differences between an older run and a newer one.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -62,13 +55,11 @@ impl History {
         };
         for (case, now) in new {
             let was = old.get(&case);
-            let list = match (was.map(fails), fails(&now)) {
-                (Some(false) | None, true) => &mut comparison.newly_failing,
-                (Some(true), false) if now.verdict == VerdictKind::Pass => &mut comparison.fixed,
-                (Some(false), false) if was.is_some_and(|was| is_slower(was, &now)) => {
-                    &mut comparison.slower
-                }
-                _ => continue,
+            let list = match CaseChange::between(was, &now) {
+                Some(CaseChange::NewlyFailing) => &mut comparison.newly_failing,
+                Some(CaseChange::Fixed) => &mut comparison.fixed,
+                Some(CaseChange::Slower) => &mut comparison.slower,
+                None => continue,
             };
             list.push(ChangedCase {
                 case,
@@ -80,13 +71,4 @@ impl History {
         }
         Ok(comparison)
     }
-}
-
-fn fails(case: &PastCase) -> bool {
-    matches!(case.verdict, VerdictKind::Fail | VerdictKind::Crash)
-}
-
-fn is_slower(was: &PastCase, now: &PastCase) -> bool {
-    let both = was.verdict == VerdictKind::Pass && now.verdict == VerdictKind::Pass;
-    both && now.took >= was.took.mul_f64(TIMES) && now.took >= was.took + LONGER
 }

@@ -15,6 +15,7 @@ use super::{
     failed,
 };
 use crate::{
+    aggregate::change::LastResult,
     error::{Error, Result},
     plan::Durations,
 };
@@ -70,15 +71,6 @@ pub struct PastRun {
     pub playbook_hash: Option<String>,
     /// The options that decide what is built and what a case is.
     pub options: Vec<String>,
-}
-
-/// The last result of a case in one run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PastCase {
-    /// The verdict.
-    pub verdict: VerdictKind,
-    /// The lifetime of the test process.
-    pub took: Duration,
 }
 
 /// The last result of a case, or of one of its sub-results, in one run or one iteration of a stress run.
@@ -234,7 +226,7 @@ impl History {
         &self,
         repository: &str,
         run: &str,
-    ) -> Result<Option<(PastRun, BTreeMap<CaseKey, PastCase>)>> {
+    ) -> Result<Option<(PastRun, BTreeMap<CaseKey, LastResult>)>> {
         let Some(previous) = self.previous_run(repository, run)? else {
             return Ok(None);
         };
@@ -246,19 +238,19 @@ impl History {
     ///
     /// # Errors
     /// If the file cannot be read.
-    pub fn cases(&self, run: &PastRun) -> Result<BTreeMap<CaseKey, PastCase>> {
+    pub fn cases(&self, run: &PastRun) -> Result<BTreeMap<CaseKey, LastResult>> {
         let select = "SELECT cases.binary, cases.name, verdict, took, max(number) FROM attempts \
                       JOIN cases ON cases.id = case_id WHERE run = ?1 GROUP BY case_id, stress";
         self.ask(|connection| {
             let mut statement = connection.prepare(select)?;
             let mut rows = statement.query([run.id])?;
-            let mut cases = BTreeMap::<_, PastCase>::new();
+            let mut cases = BTreeMap::<_, LastResult>::new();
             while let Some(row) = rows.next()? {
                 let key = CaseKey {
                     binary: row.get(0)?,
                     name: row.get(1)?,
                 };
-                let case = PastCase {
+                let case = LastResult {
                     verdict: verdict(row, 2)?,
                     took: duration(row, 3)?,
                 };

@@ -6,13 +6,11 @@ use std::{collections::HashMap, time::Duration};
 
 use serde::Serialize;
 
-use super::super::results::{CaseOutcome, Results, TestedCase};
+use super::super::{
+    change::{CaseChange, LastResult},
+    results::Results,
+};
 use crate::case::CaseInfo;
-
-/// The part by which a case must be slower than before to be shown.
-const SLOWER: f64 = 1.5;
-/// The time by which a case must be slower than before to be shown.
-const LONGER: Duration = Duration::from_millis(200);
 
 /// Earlier runs of the same tests.
 pub trait EarlierRuns: Send {
@@ -31,16 +29,7 @@ pub struct EarlierRun {
     /// Its start, since 1970.
     pub started: Duration,
     /// Its cases, by binary id and name.
-    pub cases: HashMap<(String, String), EarlierCase>,
-}
-
-/// A case in an earlier run.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct EarlierCase {
-    /// The outcome.
-    pub outcome: CaseOutcome,
-    /// The duration of its last attempt.
-    pub took: Duration,
+    pub cases: HashMap<(String, String), LastResult>,
 }
 
 /// The changes since an earlier run; cases by their index.
@@ -76,15 +65,15 @@ impl Changes {
                 tested.case.binary_id.to_string(),
                 tested.case.name.to_string(),
             );
-            let Some(before) = earlier.cases.get(&key) else {
-                changes.new += 1;
+            let before = earlier.cases.get(&key);
+            changes.new += usize::from(before.is_none());
+            let Some(now) = tested.last_result() else {
                 continue;
             };
-            let now = tested.outcome();
-            match (fails(before.outcome), fails(now)) {
-                (Some(false), Some(true)) => changes.failing.push(case),
-                (Some(true), Some(false)) => changes.fixed.push(case),
-                (Some(false), Some(false)) if is_slower(before.took, took(tested)) => {
+            match (CaseChange::between(before, &now), before) {
+                (Some(CaseChange::NewlyFailing), _) => changes.failing.push(case),
+                (Some(CaseChange::Fixed), _) => changes.fixed.push(case),
+                (Some(CaseChange::Slower), Some(before)) => {
                     let before = u64::try_from(before.took.as_micros()).unwrap_or(u64::MAX);
                     changes.slower.push(Slower { case, before });
                 }
@@ -93,22 +82,4 @@ impl Changes {
         }
         changes
     }
-}
-
-/// True for a failure, false for a pass; `None` if the outcome says neither.
-fn fails(outcome: CaseOutcome) -> Option<bool> {
-    match outcome {
-        CaseOutcome::Failed | CaseOutcome::Crashed => Some(true),
-        CaseOutcome::Passed | CaseOutcome::Flaky | CaseOutcome::Expected => Some(false),
-        CaseOutcome::Skipped | CaseOutcome::Infra | CaseOutcome::Unfinished => None,
-    }
-}
-
-fn took(tested: &TestedCase) -> Duration {
-    let last = tested.attempts.last();
-    last.map_or(Duration::ZERO, |attempt| attempt.took)
-}
-
-fn is_slower(before: Duration, now: Duration) -> bool {
-    now > before.mul_f64(SLOWER) && now > before + LONGER
 }

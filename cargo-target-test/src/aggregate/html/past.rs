@@ -11,7 +11,7 @@ use super::{
         history::{History, TestOn},
         results::Results,
     },
-    changes::{EarlierCase, EarlierRun, EarlierRuns},
+    changes::{EarlierRun, EarlierRuns},
 };
 use crate::{case::CaseInfo, run_event::RunEventKind};
 
@@ -53,13 +53,8 @@ impl EarlierRuns for PastRuns {
         });
         let previous = open.history.previous_cases(&open.repository, &open.run);
         let (previous, cases) = previous.ok()??;
-        let cases = cases.into_iter().map(|(key, case)| {
-            let earlier = EarlierCase {
-                outcome: case.verdict.into(),
-                took: case.took,
-            };
-            ((key.binary, key.name), earlier)
-        });
+        let cases = cases.into_iter();
+        let cases = cases.map(|(key, result)| ((key.binary, key.name), result));
         let started = previous.started.duration_since(SystemTime::UNIX_EPOCH);
         Some(EarlierRun {
             run: previous.run,

@@ -3,8 +3,9 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use serde_json::Value;
+use target_fixtures::wire::VerdictKind;
 
-use super::{super::results::CaseOutcome, *};
+use super::{super::change::LastResult, *};
 use crate::{
     case::{CaseInfo, verdict::Verdict},
     run_event::{Attempt, AttemptResult, RunEventKind},
@@ -75,20 +76,20 @@ fn texts_cannot_leave_their_block() {
 
 #[test]
 fn changes_since_the_previous_run_are_told() {
-    let earlier = |outcome, millis| EarlierCase {
-        outcome,
+    let earlier = |verdict, millis| LastResult {
+        verdict,
         took: Duration::from_millis(millis),
     };
     let cases = [
-        ("failing", CaseOutcome::Passed, 10),
-        ("fixed", CaseOutcome::Crashed, 10),
-        ("slower", CaseOutcome::Passed, 1000),
-        ("same", CaseOutcome::Failed, 10),
-        ("a-little-slower", CaseOutcome::Passed, 10),
-        ("was-infra", CaseOutcome::Infra, 10),
+        ("failing", VerdictKind::Pass, 10),
+        ("fixed", VerdictKind::Crash, 10),
+        ("slower", VerdictKind::Pass, 1000),
+        ("same", VerdictKind::Fail, 10),
+        ("a-little-slower", VerdictKind::Pass, 10),
+        ("was-infra", VerdictKind::Infra, 10),
     ];
-    let cases = cases.map(|(name, outcome, millis)| {
-        (("x".to_owned(), name.to_owned()), earlier(outcome, millis))
+    let cases = cases.map(|(name, verdict, millis)| {
+        (("x".to_owned(), name.to_owned()), earlier(verdict, millis))
     });
     let previous = EarlierRun {
         run: "before".to_owned(),
@@ -120,7 +121,7 @@ fn changes_since_the_previous_run_are_told() {
     let page = page(html.with_earlier(Invented(previous)), &events);
     let data = block(&page, "data");
     let changes = serde_json::json!({
-        "run": "before", "started": 7000, "failing": [0], "fixed": [1],
+        "run": "before", "started": 7000, "failing": [0, 6], "fixed": [1],
         "slower": [{ "case": 2, "before": 1_000_000 }], "new": 1,
     });
     assert_eq!(data["changes"], changes);
