@@ -232,8 +232,9 @@ fn changes_and_metrics_come_from_the_history() {
         2
     );
     // The verb knows the history, too.
-    let made = world.folder().join("again.html").display().to_string();
-    world.run(&["report", "--html", &made]).code(0);
+    let folder = world.folder().display().to_string();
+    let made = format!("{folder}/again.html");
+    world.run(&["report", &folder, "--html", &made]).code(0);
     let again = fs::read_to_string(&made).expect("a report");
     assert!(!again.contains("\"changes\":null"));
     assert_eq!(browser.complaints(), Vec::<String>::new());

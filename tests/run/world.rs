@@ -12,6 +12,8 @@ use std::{
 
 use crate::support::{Outcome, Project, Tool, feed, repository};
 
+/// All tests share the folder of runs: the runs of others remove none that a test still reads.
+const KEEP: &str = "[report]\nkeep = 200\n";
 /// Two targets with two instances each, on this machine.
 const TWO: &str = r#"
 [[targets]]
@@ -65,7 +67,7 @@ impl World {
         let world = Self {
             project: Project::existing(&root),
         };
-        world.file("target-test.toml", TWO);
+        world.file("target-test.toml", &format!("{KEEP}{TWO}"));
         world
     }
 
@@ -94,7 +96,7 @@ impl World {
              rm -f machines/$name; echo \"delete $name\" >>ledger\n",
         );
         let base = "[platforms.command]\ndeploy = \"./up\"\ndelete = \"./down\"\n";
-        world.file("target-test.toml", &format!("{base}{targets}"));
+        world.file("target-test.toml", &format!("{KEEP}{base}{targets}"));
         world
     }
 
