@@ -53,6 +53,8 @@ fn results_of_earlier_runs_are_shown() {
         (&"pass".into(), &3.into())
     );
     assert_eq!(result["name"], "verdict::flaky[east]");
+    let failed = history(&["history", "verdict::fails"]);
+    assert_eq!(failed[0]["reason"], "on purpose", "{failed}");
     let unstable = history(&["flaky"]);
     assert!(
         names(&unstable).contains(&"verdict::flaky[east]"),

@@ -105,10 +105,8 @@ impl Github {
             return;
         }
         let (place, message) = panic(result);
-        let message = match &result.verdict {
-            Verdict::Crash(cause) | Verdict::Infra(cause) => cause.clone(),
-            _ => message.unwrap_or_else(|| explained(result)),
-        };
+        let message = message.filter(|_| result.verdict == Verdict::Fail);
+        let message = message.or_else(|| result.reason()).unwrap_or_default();
         let last = LastAttempt {
             verdict: result.verdict.clone(),
             number: attempt.number,
@@ -250,16 +248,6 @@ fn panic(result: &AttemptResult) -> (Option<Place>, Option<String>) {
         column: text(3).to_owned(),
     };
     (Some(place), Some(text(4).trim_end().to_owned()))
-}
-
-/// Returns the reason of a failure without a panic.
-fn explained(result: &AttemptResult) -> String {
-    match (&result.timed_out, &result.findings[..], &result.exit) {
-        (Some(limit), ..) => format!("timed out after {}", humantime::format_duration(*limit)),
-        (None, [finding, ..], _) => finding.clone(),
-        (None, [], Some(exit)) => exit.to_string(),
-        (None, [], None) => String::new(),
-    }
 }
 
 /// Escapes the data of a workflow command.

@@ -127,10 +127,10 @@ pub struct CaseAttempt {
     pub ended: Option<Duration>,
     /// The verdict; `None` if the attempt has not ended.
     pub verdict: Option<Verdict>,
-    /// The message of the failure, if the test reported one.
-    pub message: Option<String>,
-    /// The reason that the failure is expected, if it is.
-    pub expected: Option<String>,
+    /// The reason of the verdict, if any: see [`AttemptResult::reason`].
+    pub reason: Option<String>,
+    /// True for an expected failure.
+    pub is_expected: bool,
     /// The leased instances.
     pub instances: Vec<String>,
     /// The time that the attempt waited for its lease.
@@ -544,8 +544,8 @@ impl Results {
         let (index, attempt) = self.attempt(attempt);
         attempt.ended = Some(now);
         attempt.verdict = Some(result.verdict.clone());
-        attempt.message.clone_from(&result.message);
-        attempt.expected.clone_from(&result.expected);
+        attempt.reason = result.reason();
+        attempt.is_expected = result.expected.is_some();
         attempt.waited = result.waited.max(attempt.waited);
         attempt.took = result.took;
         attempt.tear_down = result.tear_down.min(result.fixtures);
@@ -719,26 +719,12 @@ impl CaseAttempt {
     pub fn outcome(&self) -> CaseOutcome {
         match &self.verdict {
             None => CaseOutcome::Unfinished,
-            Some(Verdict::Pass) if self.expected.is_some() => CaseOutcome::Expected,
+            Some(Verdict::Pass) if self.is_expected => CaseOutcome::Expected,
             Some(Verdict::Pass) => CaseOutcome::Passed,
             Some(Verdict::Skip(_)) => CaseOutcome::Skipped,
             Some(Verdict::Infra(_)) => CaseOutcome::Infra,
             Some(Verdict::Crash(_)) => CaseOutcome::Crashed,
             Some(Verdict::Fail) => CaseOutcome::Failed,
-        }
-    }
-
-    /// The reason of the verdict, if it has one.
-    pub fn reason(&self) -> Option<String> {
-        match self.verdict.as_ref()? {
-            Verdict::Pass => self.expected.clone(),
-            Verdict::Skip(reason) => Some(reason.to_string()),
-            Verdict::Infra(cause) | Verdict::Crash(cause) => Some(cause.clone()),
-            Verdict::Fail => match (&self.message, self.timed_out) {
-                (Some(message), _) => Some(message.clone()),
-                (None, Some(limit)) => Some(format!("timed out after {limit:?}")),
-                (None, None) => self.findings.first().cloned(),
-            },
         }
     }
 }

@@ -117,6 +117,28 @@ impl AttemptResult {
             artifacts: None,
         }
     }
+
+    /// The reason of the verdict: of a skip, crash, infra or expected failure; of any other failure its message, the time
+    /// limit, a finding or the exit status. `None` for a pass.
+    pub fn reason(&self) -> Option<String> {
+        match &self.verdict {
+            Verdict::Pass => self.expected.clone(),
+            Verdict::Skip(reason) => Some(reason.to_string()),
+            Verdict::Infra(cause) | Verdict::Crash(cause) => Some(cause.clone()),
+            Verdict::Fail => {
+                let message = self.message.clone().or_else(|| self.timeout());
+                let finding = message.or_else(|| self.findings.first().cloned());
+                finding.or_else(|| self.exit.as_ref().map(ToString::to_string))
+            }
+        }
+    }
+
+    /// The time limit that made the test fail, as a message; `None` if none did.
+    pub fn timeout(&self) -> Option<String> {
+        let limit = self.timed_out.filter(|_| self.verdict.is_failure())?;
+        let limit = humantime::format_duration(limit);
+        Some(format!("timed out after {limit}"))
+    }
 }
 
 /// One artifact of an instance, collected or not.

@@ -318,6 +318,27 @@ fn a_time_limit_is_read_and_written() {
 }
 
 #[test]
+fn a_failure_has_the_best_reason_that_is_known() {
+    let mut result = AttemptResult {
+        exit: Some(Exit::Code(101)),
+        ..AttemptResult::new(Verdict::Fail)
+    };
+    assert_eq!(result.reason(), Some(Exit::Code(101).to_string()));
+    result.findings = vec!["BUG: soft lockup".to_owned()];
+    assert_eq!(result.reason().as_deref(), Some("BUG: soft lockup"));
+    result.timed_out = Some(Duration::from_secs(90));
+    assert_eq!(result.reason().as_deref(), Some("timed out after 1m 30s"));
+    result.message = Some("no answer".to_owned());
+    assert_eq!(result.reason().as_deref(), Some("no answer"));
+    result.verdict = Verdict::Crash("kernel panic".to_owned());
+    assert_eq!(result.reason().as_deref(), Some("kernel panic"));
+    result.verdict = Verdict::Pass;
+    assert_eq!(result.reason(), None);
+    result.expected = Some("issue 7".to_owned());
+    assert_eq!(result.reason().as_deref(), Some("issue 7"));
+}
+
+#[test]
 fn only_output_and_progress_may_be_dropped() {
     let kinds = kinds();
     let dropped = kinds.iter().filter(|kind| kind.may_be_dropped());

@@ -404,10 +404,11 @@ pub(super) fn repository(started: &RunEventKind) -> Option<String> {
 
 impl ResultRow {
     fn of(result: &AttemptResult) -> Self {
-        let (verdict, reason) = result.verdict.to_wire();
+        let (verdict, _) = result.verdict.to_wire();
         Self {
             verdict,
-            reason,
+            // That of a pass is the expected failure.
+            reason: result.reason().filter(|_| verdict != VerdictKind::Pass),
             expected: result.expected.clone(),
             took: result.took,
             fixtures: result.fixtures,

@@ -107,7 +107,7 @@ struct CaseCell {
     tear_down: u64,
     attempts: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
-    why: Option<String>,
+    reason: Option<String>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     findings: bool,
 }
@@ -168,7 +168,7 @@ struct AttemptDetail<'r> {
     iteration: Option<u32>,
     verdict: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    why: Option<String>,
+    reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     at: Option<u64>,
     took: u64,
@@ -357,12 +357,12 @@ impl<'r> Rows<'r> {
         });
         let worst = tested.last_attempts().max_by_key(|one| one.outcome());
         let outcome = tested.outcome();
-        let why = match outcome {
+        let reason = match outcome {
             CaseOutcome::Flaky => tested.attempts.iter().find_map(|one| {
                 let failed = one.outcome() >= CaseOutcome::Infra;
-                failed.then(|| one.reason()).flatten()
+                failed.then(|| one.reason.clone()).flatten()
             }),
-            _ => worst.and_then(CaseAttempt::reason),
+            _ => worst.and_then(|one| one.reason.clone()),
         };
         let skipped = || tested.skipped.as_ref().map(ToString::to_string);
         let time = |part: fn(&CaseAttempt) -> Duration| worst.map_or(0, |one| micros(part(one)));
@@ -376,7 +376,7 @@ impl<'r> Rows<'r> {
             set_up: time(|one| one.set_up),
             tear_down: time(|one| one.tear_down),
             attempts: tested.attempts.len(),
-            why: why.or_else(skipped).map(|why| cut(&why)),
+            reason: reason.or_else(skipped).map(|reason| cut(&reason)),
             findings: tested.attempts.iter().any(|one| !one.findings.is_empty()),
         }
     }
@@ -499,7 +499,7 @@ impl<'r> AttemptDetail<'r> {
             number: attempt.number,
             iteration: attempt.stress_index,
             verdict: word(attempt.outcome()),
-            why: attempt.reason(),
+            reason: attempt.reason.clone(),
             at: attempt.started.or(attempt.requested).map(micros),
             took: micros(attempt.took),
             waited: micros(attempt.waited),

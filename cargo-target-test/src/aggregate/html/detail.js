@@ -76,7 +76,7 @@ const detail = {
       { class: `attempt ${verdict}`, open: open || count <= 3 },
       make("summary", {}, sign(verdict), ` ${label}`),
       phases(attempt, verdict, attempt.took + attempt.waited || 1),
-      attempt.why && make("p", { class: "reason text" }, ...escaped(attempt.why)),
+      attempt.reason && make("p", { class: "reason text" }, ...escaped(attempt.reason)),
       make("dl", {}, facts.flatMap(([key, value]) => [make("dt", {}, key), make("dd", {}, value)]), this.instances(attempt.instances)),
       this.list("Findings of health checks", attempt.findings),
       this.subtests(attempt.subtests ?? []),
@@ -137,7 +137,7 @@ const detail = {
       sign(one.verdict),
       make("span", { class: "name" }, visible(one.path.join(" / ")), one.lane && make("span", { class: "where" }, ` on ${visible(one.lane)}`)),
       make("span", { class: "number soft" }, time(one.took)),
-      one.message && make("span", { class: "why text" }, ...escaped(one.message)));
+      one.message && make("span", { class: "note text" }, ...escaped(one.message)));
     return subtests.length > 0 && [make("h3", {}, `Sub-results (${subtests.length})`), lists.list(subtests, entry, 100)];
   },
 

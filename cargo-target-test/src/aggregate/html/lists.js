@@ -31,9 +31,9 @@ const lists = {
   },
 
   entry(index, note, ...rest) {
-    const { verdict, took, why } = data.cases[index];
+    const { verdict, took, reason } = data.cases[index];
     return make("li", { class: verdict }, sign(verdict), make("span", {}, caseButton(index), note && [" ", note]),
-      make("span", { class: "number soft" }, took ? time(took) : undefined), why && make("span", { class: "why text" }, visible(why)), rest);
+      make("span", { class: "number soft" }, took ? time(took) : undefined), reason && make("span", { class: "note text" }, visible(reason)), rest);
   },
 
   attention() {
@@ -83,15 +83,15 @@ const lists = {
     const entry = (index) => {
       const case_ = data.cases[index];
       return make("li", { class: case_.verdict }, sign(case_.verdict), make("span", {}, caseButton(index)), make("span", { class: "number" }, time(case_.took)),
-        phases(case_, case_.verdict, most), make("span", { class: "why" }, phaseText(case_)));
+        phases(case_, case_.verdict, most), make("span", { class: "note" }, phaseText(case_)));
     };
     return slowest.length > 0 && this.section("slowest", "Slowest", this.list(slowest, entry, 10));
   },
 
   skipped() {
     const skipped = filter.shown.filter((index) => data.cases[index].verdict === "skip");
-    const byReason = [...Map.groupBy(skipped, (index) => data.cases[index].why ?? "no reason")].sort((one, other) => other[1].length - one[1].length);
-    const group = ([why, cases]) => make("details", { class: "skip" }, make("summary", { class: "text" }, sign("skip"), ` ${visible(why)} `, make("span", { class: "tag" }, String(cases.length))),
+    const byReason = [...Map.groupBy(skipped, (index) => data.cases[index].reason ?? "no reason")].sort((one, other) => other[1].length - one[1].length);
+    const group = ([reason, cases]) => make("details", { class: "skip" }, make("summary", { class: "text" }, sign("skip"), ` ${visible(reason)} `, make("span", { class: "tag" }, String(cases.length))),
       this.list(cases, (index) => make("li", {}, make("i"), caseButton(index))));
     return skipped.length > 0 && this.section("skipped", `Skipped (${skipped.length.toLocaleString("en")})`, byReason.map(group));
   },
@@ -100,7 +100,7 @@ const lists = {
     const shown = new Set(filter.shown);
     const lines = data.metrics.filter((line) => shown.has(line.case));
     const entry = ({ case: index, name, unit, values }) => make("li", { class: "metric" }, make("i"), make("span", {}, make("b", { class: "name" }, visible(name)), " of ", caseButton(index)),
-      make("span", { class: "number" }, `${values.at(-1).toLocaleString("en")} ${visible(unit ?? "")}`), values.length > 1 && make("span", { class: "why" }, this.line(values)));
+      make("span", { class: "number" }, `${values.at(-1).toLocaleString("en")} ${visible(unit ?? "")}`), values.length > 1 && make("span", { class: "note" }, this.line(values)));
     return lines.length > 0 && this.section("metrics", "Metrics", this.list(lines, entry));
   },
 

@@ -307,8 +307,7 @@ impl Failing {
 
     /// Returns the form of an attempt that failed by its time limit, of nextest's type.
     pub(super) fn timeout(result: &AttemptResult) -> Option<Self> {
-        let limit = result.timed_out.filter(|_| result.verdict.is_failure())?;
-        let cause = format!("timed out after {}", humantime::format_duration(limit));
+        let cause = result.timeout()?;
         Some(Self::new(NonSuccessKind::Failure, "test timeout", &cause))
     }
 

@@ -108,9 +108,9 @@ fn weight(attempt: &CaseAttempt) -> usize {
     let results = attempt.sub_results.iter();
     let results = results.map(|one| one.message.as_ref().map_or(0, String::len) + ITEM);
     let measurements = attempt.measurements.len() * ITEM;
-    let message = attempt.message.as_ref().map_or(0, String::len);
+    let reason = attempt.reason.as_ref().map_or(0, String::len);
     let texts = outputs.chain(commands).chain(consoles).chain(results);
-    texts.sum::<usize>() + measurements + message
+    texts.sum::<usize>() + measurements + reason
 }
 
 fn shorten(attempt: &mut CaseAttempt, limits: &TextLimits) {
@@ -125,8 +125,8 @@ fn shorten(attempt: &mut CaseAttempt, limits: &TextLimits) {
         let message = result.message.iter_mut();
         message.for_each(|text| keep_end(text, limits.text));
     }
-    if let Some(message) = &mut attempt.message {
-        keep_beginning(message, limits.text.max(COMMAND));
+    if let Some(reason) = &mut attempt.reason {
+        keep_beginning(reason, limits.text.max(COMMAND));
     }
     let commands = &mut attempt.commands;
     let more = commands.len().saturating_sub(limits.items);
