@@ -287,19 +287,23 @@ fn keys_end_a_run_that_leads_its_terminal() {
     if !Terminal::is_here() {
         return;
     }
-    let lab = Lab::new(1);
-    let terminal = Terminal::leading(lab.tool(&["holds"]));
-    let [runner, test, _] = lab.said("held");
-    terminal.key("C-z");
     let stopped = |pid: &str| {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
         stat.is_ok_and(|stat| stat.contains(") T "))
     };
-    eventually("the test stops", || stopped(&test));
-    terminal.key("C-c");
-    assert_eq!(terminal.code(), 130, "{}", terminal.screen());
-    assert!(!alive(&test) && !alive(&runner));
-    assert!(lab.ledger().is_empty());
+    for both_at_once in [false, true] {
+        let lab = Lab::new(1);
+        let terminal = Terminal::leading(lab.tool(&["holds"]));
+        let [runner, test, _] = lab.said("held");
+        terminal.key("C-z");
+        if !both_at_once {
+            eventually("the test stops", || stopped(&test));
+        }
+        terminal.key("C-c");
+        assert_eq!(terminal.code(), 130, "{}", terminal.screen());
+        assert!(!alive(&test) && !alive(&runner));
+        assert!(lab.ledger().is_empty());
+    }
 }
 
 #[test]

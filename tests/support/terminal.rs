@@ -11,6 +11,7 @@ const SHELL: &str = "trap : INT; \"$@\"; echo $? >\"$CODE\"; exec sleep 1000";
 /// As a window of one program: the program leads the terminal's session. Its exit code is that of the window.
 const ALONE: &str = "exec \"$@\"";
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::{Tool, eventually};
@@ -119,11 +120,27 @@ impl Terminal {
         let mut code = None;
         eventually("the exit code of what runs in the terminal", || {
             let text = std::fs::read_to_string(self.folder.path().join("code"));
-            let text = text.unwrap_or_else(|_| self.ask(&["display", "-p", "#{pane_dead_status}"]));
+            let text = text.unwrap_or_else(|_| self.code_of_window());
             code = text.trim().parse().ok();
             code.is_some()
         });
         code.unwrap_or(-1)
+    }
+
+    /// The exit code of the window's own program; empty while it runs.
+    fn code_of_window(&self) -> String {
+        let said = self.ask(&["display", "-p", "#{pid} #{pane_dead} #{pane_dead_status}"]);
+        let words: Vec<_> = said.split_whitespace().collect();
+        match words.as_slice() {
+            [_, "1", code] => (*code).to_owned(),
+            // tmux sometimes misses the signal that tells of the end.
+            [tmux, "1"] => {
+                let tmux = tmux.parse().ok().and_then(Pid::from_raw).expect("tmux");
+                kill_process(tmux, Signal::CHILD).expect("tmux");
+                String::new()
+            }
+            _ => String::new(),
+        }
     }
 
     /// Closes the terminal under its program.

@@ -31,6 +31,8 @@ use crate::{
 
 /// The time for the last output of a nextest that has ended. A process that nextest left behind may keep the pipe open.
 const LAST_OUTPUT: Duration = Duration::from_secs(1);
+/// The time between two attempts to continue an interrupted nextest that was stopped.
+const RESUME_PERIOD: Duration = Duration::from_millis(100);
 
 /// The end of all nextest runs.
 pub(super) struct NextestEnd {
@@ -113,6 +115,8 @@ impl Nextest {
                     }
                     running.resume();
                 }
+                // nextest stops some time after Ctrl-Z: perhaps after the signal above.
+                () = tokio::time::sleep(RESUME_PERIOD), if interrupts.any() => running.resume(),
             }
         };
         ui::flush();
