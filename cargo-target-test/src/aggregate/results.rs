@@ -731,7 +731,7 @@ impl CaseAttempt {
 
 impl CaseOutcome {
     /// The kind of the verdict; `None` if the case has not ended.
-    fn verdict(self) -> Option<VerdictKind> {
+    pub(super) fn verdict(self) -> Option<VerdictKind> {
         match self {
             Self::Passed | Self::Expected | Self::Flaky => Some(VerdictKind::Pass),
             Self::Skipped => Some(VerdictKind::Skip),

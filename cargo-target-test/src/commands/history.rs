@@ -14,6 +14,7 @@ use crate::{
     aggregate::history::{self, History, Imported, PastResult},
     cli::{Global, HistoryArgs, HistoryVerb},
     error::{Error, Result},
+    execute::run_folder::FEED,
     provision::platform::Platforms,
     run::{
         checkout,
@@ -25,8 +26,6 @@ use crate::{
     },
 };
 
-/// The file of events in a run's folder.
-const FEED: &str = "feed.jsonl";
 /// The number of digits of a commit that are printed.
 const COMMIT: usize = 10;
 
@@ -108,8 +107,14 @@ fn cells(result: &PastResult) -> Vec<Cell> {
         verdict(result.verdict, result.attempts),
         seconds(result.took),
         Cell::left(result.instances.join(" ")),
-        Cell::left(&commit[..commit.len().min(COMMIT)]),
+        Cell::left(short(commit)),
     ]
+}
+
+/// The beginning of a commit, which may be any text if a feed was imported.
+fn short(commit: &str) -> &str {
+    let end = commit.char_indices().nth(COMMIT);
+    end.map_or(commit, |(end, _)| &commit[..end])
 }
 
 pub(super) fn time(time: SystemTime) -> Cell {
@@ -122,16 +127,16 @@ pub(super) fn seconds(time: Duration) -> Cell {
 
 /// A verdict, with the number of attempts if there were several.
 pub(super) fn verdict(verdict: VerdictKind, attempts: u32) -> Cell {
-    let (word, style) = match verdict {
-        VerdictKind::Pass => ("pass", Style::Good),
-        VerdictKind::Fail => ("fail", Style::Bad),
-        VerdictKind::Crash => ("crash", Style::Bad),
-        VerdictKind::Skip => ("skip", Style::Remarkable),
-        VerdictKind::Infra => ("infra", Style::Infra),
+    let style = match verdict {
+        VerdictKind::Pass => Style::Good,
+        VerdictKind::Fail | VerdictKind::Crash => Style::Bad,
+        VerdictKind::Skip => Style::Remarkable,
+        VerdictKind::Infra => Style::Infra,
     };
+    let name = verdict.name();
     let text = match attempts {
-        0 | 1 => word.to_owned(),
-        several => format!("{word} (attempt {several})"),
+        0 | 1 => name.to_owned(),
+        several => format!("{name} (attempt {several})"),
     };
     Cell::left(text).styled(style)
 }
@@ -154,4 +159,16 @@ pub(super) fn print_json(value: &impl Serialize) -> Result<u8> {
     let text = serde_json::to_string_pretty(value).map_err(std::io::Error::from)?;
     ui::out(text);
     Ok(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commit_of_any_text_is_shortened() {
+        assert_eq!(short("0123456789abcdef"), "0123456789");
+        assert_eq!(short("012345678é and more"), "012345678é");
+        assert_eq!(short("é"), "é");
+    }
 }

@@ -1,6 +1,7 @@
-//! The run's folder below the target directory: its creation, its paths and the removal of old folders.
+//! The run's folder below the target directory: its creation, its paths, and the search and removal of old folders.
 
 use std::{
+    ffi::OsStr,
     fs::File,
     num::NonZeroUsize,
     os::unix::fs::symlink,
@@ -8,10 +9,16 @@ use std::{
     time::SystemTime,
 };
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// The folder of all runs below the target directory.
 const RUNS: &str = "target-test";
+/// The file of run events.
+pub const FEED: &str = "feed.jsonl";
+/// The file of the JUnit report.
+pub const JUNIT: &str = "junit.xml";
+/// The beginning of the names of nextest's own JUnit reports.
+const NEXTEST: &str = "nextest-junit";
 /// The lock file of an active run.
 const LOCK: &str = "lock";
 /// The symbolic link to the newest folder.
@@ -44,11 +51,6 @@ impl RunFolder {
         Ok(Self { path, _lock: lock })
     }
 
-    /// Returns the folder of all runs.
-    pub fn all(target_directory: &Path) -> PathBuf {
-        target_directory.join(RUNS)
-    }
-
     /// Returns the path of the folder.
     pub fn path(&self) -> &Path {
         &self.path
@@ -61,7 +63,7 @@ impl RunFolder {
 
     /// Returns the file of the JUnit report.
     pub fn junit(&self) -> PathBuf {
-        self.path.join("junit.xml")
+        self.path.join(JUNIT)
     }
 
     /// Returns the folder of the consoles of failed instances.
@@ -71,16 +73,75 @@ impl RunFolder {
 
     /// Returns the file of run events, as JSON lines.
     pub fn feed(&self) -> PathBuf {
-        self.path.join("feed.jsonl")
+        self.path.join(FEED)
     }
 
     /// Returns the file of nextest's own JUnit report in one of several parallel nextest runs, counted from 0.
     pub fn nextest_junit(&self, part: usize) -> PathBuf {
         self.path.join(match part {
-            0 => "nextest-junit.xml".to_owned(),
-            part => format!("nextest-junit-{}.xml", part + 1),
+            0 => format!("{NEXTEST}.xml"),
+            part => format!("{NEXTEST}-{}.xml", part + 1),
         })
     }
+}
+
+/// Finds the folder of a run: by a path, by the run's id or the beginning of it, or by `latest`.
+///
+/// # Errors
+/// [`ErrorKind::Usage`](crate::ErrorKind::Usage) if no run is found, or several.
+pub fn find(target_directory: &Path, run: &str) -> Result<PathBuf> {
+    let here = Path::new(run);
+    if here.join(FEED).is_file() {
+        return Ok(std::path::absolute(here)?);
+    }
+    let all = target_directory.join(RUNS);
+    let mut runs = by_age(&all);
+    runs.retain(|folder| folder.join(FEED).is_file());
+    if run == LATEST {
+        return runs.pop().ok_or_else(|| {
+            let message = format!("no run found in `{}`", all.display());
+            Error::usage(message)
+        });
+    }
+    let name = |folder: &PathBuf| {
+        let name = folder.file_name().map(OsStr::to_string_lossy);
+        name.unwrap_or_default().into_owned()
+    };
+    if let Some(exact) = runs.iter().find(|folder| name(folder) == run) {
+        return Ok(exact.clone());
+    }
+    runs.retain(|folder| name(folder).starts_with(run));
+    match runs.as_slice() {
+        [one] => Ok(one.clone()),
+        [] => Err(Error::usage(format!("run `{run}` not found"))
+            .with_hint(format!("the folders of runs are in `{}`", all.display()))),
+        several => {
+            let names: Vec<_> = several.iter().map(name).collect();
+            let message = format!("`{run}` is the beginning of several runs");
+            Err(Error::usage(message).with_hint(names.join(", ")))
+        }
+    }
+}
+
+/// Returns nextest's own reports in a run's folder, in the order of their partitions.
+///
+/// # Errors
+/// Fails if the folder cannot be read.
+pub fn nextest_reports(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs_err::read_dir(folder)? {
+        let name = entry?.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with(NEXTEST) && name.ends_with(".xml") {
+            files.push(folder.join(&*name));
+        }
+    }
+    files.sort();
+    if files.is_empty() {
+        // nextest writes at its end, which did not come.
+        files.push(folder.join(format!("{NEXTEST}.xml")));
+    }
+    Ok(files)
 }
 
 /// Makes `latest` point to a run, atomically. Errors are ignored: the link is for people.
@@ -94,25 +155,31 @@ fn point_at(runs: &Path, run: &str) {
 
 /// Removes all but the newest folders, except folders of active runs. Errors are ignored: the next run tries again.
 fn remove_old(runs: &Path, keep: usize) {
-    let folders = std::fs::read_dir(runs).into_iter().flatten().flatten();
+    let folders = by_age(runs);
+    let old = folders.len().saturating_sub(keep);
+    for folder in &folders[..old] {
+        if !is_in_use(folder) && !is_latest(folder) {
+            let _ = std::fs::remove_dir_all(folder);
+        }
+    }
+}
+
+/// Returns the folders of runs, the newest last.
+fn by_age(runs: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(runs).into_iter().flatten().flatten();
     let age = |folder: &Path| {
         let made = folder.join(LOCK).metadata().or_else(|_| folder.metadata());
         made.and_then(|made| made.modified())
             .unwrap_or(SystemTime::UNIX_EPOCH)
     };
-    let mut folders: Vec<_> = folders
+    let mut folders: Vec<_> = entries
         .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
         .map(|entry| entry.path())
         .filter(|path| !is_hidden(path))
         .map(|path| (age(&path), path))
         .collect();
     folders.sort();
-    let old = folders.len().saturating_sub(keep);
-    for (_, folder) in &folders[..old] {
-        if !is_in_use(folder) && !is_latest(folder) {
-            let _ = std::fs::remove_dir_all(folder);
-        }
-    }
+    folders.into_iter().map(|(_, folder)| folder).collect()
 }
 
 /// True if `latest` points to a folder.

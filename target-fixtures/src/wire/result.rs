@@ -75,3 +75,32 @@ pub enum VerdictKind {
     /// A required resource was unavailable or was lost.
     Infra,
 }
+
+impl VerdictKind {
+    /// All kinds.
+    pub const ALL: [Self; 5] = [Self::Pass, Self::Fail, Self::Crash, Self::Skip, Self::Infra];
+
+    /// The name, as in JSON: `pass`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Fail => "fail",
+            Self::Crash => "crash",
+            Self::Skip => "skip",
+            Self::Infra => "infra",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_in_json() {
+        for kind in VerdictKind::ALL {
+            let json = serde_json::to_value(kind).expect("JSON");
+            assert_eq!(json, kind.name());
+        }
+    }
+}

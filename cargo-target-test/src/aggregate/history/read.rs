@@ -563,13 +563,11 @@ fn duration(row: &Row<'_>, column: usize) -> rusqlite::Result<Duration> {
 }
 
 pub(super) fn verdict(row: &Row<'_>, column: usize) -> rusqlite::Result<VerdictKind> {
-    Ok(match row.get_ref(column)?.as_str()? {
-        "pass" => VerdictKind::Pass,
-        "fail" => VerdictKind::Fail,
-        "crash" => VerdictKind::Crash,
-        "skip" => VerdictKind::Skip,
-        _ => VerdictKind::Infra,
-    })
+    let name = row.get_ref(column)?.as_str()?;
+    let kind = VerdictKind::ALL
+        .into_iter()
+        .find(|kind| kind.name() == name);
+    Ok(kind.unwrap_or(VerdictKind::Infra))
 }
 
 /// Reads a list that is separated by commas.

@@ -444,7 +444,7 @@ impl RunRows<'_> {
                               verdict, message, took) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
                 let took = i64::try_from(result.took).unwrap_or(i64::MAX);
                 let message = result.message.as_deref().map(redacted);
-                let (verdict, path) = (verdict_name(result.verdict), result.path.join("/"));
+                let (verdict, path) = (result.verdict.name(), result.path.join("/"));
                 let values = params![
                     case,
                     self.id,
@@ -506,7 +506,7 @@ impl RunRows<'_> {
             self.id,
             stress(attempt),
             attempt.number,
-            verdict_name(result.verdict),
+            result.verdict.name(),
             result.reason.as_deref().map(redacted),
             result.expected.as_deref().map(redacted),
             ended,
@@ -566,15 +566,4 @@ fn stress(attempt: &Attempt) -> i64 {
 
 fn micros(time: Duration) -> i64 {
     i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
-}
-
-/// The name of a verdict in the database, as in run events.
-fn verdict_name(verdict: VerdictKind) -> &'static str {
-    match verdict {
-        VerdictKind::Pass => "pass",
-        VerdictKind::Fail => "fail",
-        VerdictKind::Crash => "crash",
-        VerdictKind::Skip => "skip",
-        VerdictKind::Infra => "infra",
-    }
 }

@@ -607,14 +607,9 @@ fn notes(results: &Results) -> Vec<(&'static str, &str, &str)> {
 /// The word of an outcome in the data.
 fn word(outcome: CaseOutcome) -> &'static str {
     match outcome {
-        CaseOutcome::Passed => "pass",
-        CaseOutcome::Skipped => "skip",
         CaseOutcome::Expected => "expected",
         CaseOutcome::Flaky => "flaky",
-        CaseOutcome::Unfinished => "unfinished",
-        CaseOutcome::Infra => "infra",
-        CaseOutcome::Failed => "fail",
-        CaseOutcome::Crashed => "crash",
+        other => other.verdict().map_or("unfinished", VerdictKind::name),
     }
 }
 
