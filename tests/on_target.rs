@@ -6,8 +6,13 @@ use rustix::process::Signal;
 
 use crate::support::{Outcome, Project, Sshd, Tool, container::Engine, eventually, here};
 
+/// Tests with `#[target_test]`, and the program that one of them starts.
+const SERVED: &str = include_str!("crates/on_target/served.rs");
+const KVD: &str = include_str!("crates/programs/kvd.rs");
 /// Ordinary tests.
 const PLAIN: &str = include_str!("crates/on_target/plain.rs");
+/// A test that uses its target.
+const USES: &str = "#[target_test]\nfn uses(target: &Target) -> Result<()> {\n    target.run(\"true\")?;\n    Ok(())\n}\n";
 /// Cargo's configuration.
 const CONFIG: &str = "[env]\nOF_CARGOS_CONFIG = \"it's\\n\\\"here\\\"\"\n";
 /// The tests that need a machine with a file system of its own, or that hang.
@@ -201,6 +206,10 @@ fn a_binary_is_sent_once_over_ssh() {
     eventually("the end of all processes there", || {
         !works_below(&temporary)
     });
+    // The pipes of a test with `#[target_test]` are gone with it.
+    let project = project.test_file("uses", USES);
+    run(&project, &["-E", "test(uses)"]).code(0);
+    assert!(sent().iter().all(|(_, path)| path.is_file()));
 }
 
 /// True if a process has its working folder below a folder.
@@ -233,17 +242,59 @@ fn the_side_is_chosen() {
         .line_with(&["runs-on = \"target\"", "# target"]);
     passes(&["--debugger", "env"])
         .code(2)
-        .says("a debugger cannot start `passes` on target `it`")
+        .says("a debugger cannot start `passes[it]` on its target")
         .says("`--runs-on host` runs the test here");
-    let project = project.test_file("served", "#[target_test]\nfn served(_: &Target) {}\n");
-    project
-        .run(&["served"])
-        .code(2)
-        .says("`served` has `#[target_test]` and cannot run on target `it` itself")
-        .never_says("deploy[");
-    project.run(&["served", "--runs-on", "host"]).code(0);
     project
         .run(&["--all-tests", "passes"])
         .code(0)
         .line_with(&["PASS", "passes[it]"]);
+}
+
+fn served(name: &str) -> Project {
+    Project::new(name)
+        .file("src/bin/kvd.rs", KVD)
+        .file("tests/served.rs", SERVED)
+}
+
+/// Runs the tests that use their target, in a place where two machines are not one.
+#[track_caller]
+fn run_served(project: &Project) {
+    project
+        .tool(["--no-fail-fast", "--keep-targets", "--success-output=final"])
+        .args(["-E", "not test(dies)"])
+        .run()
+        .code(100)
+        .line_with(&["PASS", "is_on_its_target[it]"])
+        .says("removed /")
+        .line_with(&["PASS", "works_at_once[it]"])
+        .line_with(&["PASS", "starts_a_program[it]"])
+        .says("skip: seen enough")
+        .line_with(&["FAIL", "fails[it]"])
+        .says("exit code 3")
+        .line_with(&["PASS", "is_refused[it]"])
+        .line_with(&["FAIL", "shares[it]"])
+        .says("share fixture `served::shared`: not supported in a test that runs on its target")
+        .line_with(&["PASS", "reaches_another[it]"])
+        .line_with(&["PASS", "stays_here[it]"])
+        .line_with(&["10 cases: 6 passed, 1 skipped, 1 failed as expected, 2 failed, 0 infra"]);
+}
+
+/// A test on a container without any network uses its target through the tool.
+#[test]
+fn a_target_is_served_to_a_test_in_a_container() {
+    let Some(engine) = here(Engine::with_glibc()) else {
+        return;
+    };
+    let target = format!("{}count = 2\n", engine.target("it"));
+    let project = served("on-target-served").playbook(&target);
+    run_served(&project);
+    let pipes = "find / -xdev -type p 2>/dev/null; true";
+    assert_eq!(on_instance(&project, pipes), "");
+    project.run(&["--delete-targets"]).code(0);
+    // A machine with a fixture that was not torn down does not stay.
+    project
+        .run(&["-E", "test(dies)", "--keep-targets"])
+        .code(100)
+        .line_with(&["SIGABRT", "dies[it]"]);
+    project.run(&["targets"]).code(0).says("no targets");
 }

@@ -12,6 +12,7 @@ use std::{
     thread,
 };
 
+mod pipes;
 mod window;
 
 pub(crate) use window::{Upload, Window};
@@ -39,7 +40,11 @@ impl BrokerConnection {
     /// Connects, sends the protocol version and the request for instances together, and waits for both answers. This
     /// saves a round trip.
     fn open(socket: &Path, request: &BrokerRequest) -> Result<(Self, Leased)> {
-        let mut stream = UnixStream::connect(socket).map_err(|error| broken(&error))?;
+        let connect = match socket.is_dir() {
+            true => pipes::connect,
+            false => |socket: &Path| UnixStream::connect(socket),
+        };
+        let mut stream = connect(socket).map_err(|error| broken(&error))?;
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let protocol = PROTOCOL;
         let mut frames = Vec::new();

@@ -19,7 +19,7 @@ pub const TOOL: &str = "TARGET_TEST_TOOL";
 /// In a broker without a parent: the folder of the pool that it serves.
 pub const SERVES: &str = "TARGET_TEST_SERVES";
 
-/// Set for a case: the socket of the broker.
+/// Set for a case: the socket of the broker. On a target: the folder of the named pipes that lead to it.
 pub const BROKER: &str = "TARGET_TEST_BROKER";
 /// Set for a case, and for its processes on instances: the lease.
 pub const LEASE: &str = "TARGET_TEST_LEASE";

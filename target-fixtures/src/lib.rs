@@ -75,6 +75,7 @@
 //! | `any = true` | runs on one of the targets that fit, chosen by `--prefer` |
 //! | `fresh = true` | the test starts on an instance that no test has used |
 //! | `retry_on = "fresh"` | a retry runs on an instance that no test has used |
+//! | `runs_on = "target"` | the test process [runs on the target](#tests-that-run-on-the-target) |
 //! | `count = 2` | the number of instances of one target that the test needs |
 //! | `timeout = "30s"` | the maximum run time, counted from the lease |
 //! | `retries = 2` | the number of retries by nextest |
@@ -242,6 +243,25 @@
 //! - If a test has several instances, its fixtures use the first.
 //! - A run is the lifetime of one broker: the parts of `--partitions N` share it, and each shard of `--partition` has its own. Without
 //!   `cargo target-test`, the run ends 10 s after the last test.
+//!
+//! # Tests that run on the target
+//!
+//! With `runs_on = "target"`, the test process runs on the target itself (on the first, if it leases several): `std` works on
+//! that machine, and a `Target` works as on the host. `put`, `get`, forwarded ports, a reboot of the machine of the test, and
+//! fixtures of an instance or a run are errors there. The book of `cargo-target-test` has all about it. Under plain `cargo test`
+//! such a test runs on the host.
+//!
+//! ```no_run
+//! use target_fixtures::prelude::*;
+//!
+//! #[target_test(runs_on = "target")]
+//! fn is_on_its_target(target: &Target) -> Result<()> {
+//!     std::fs::write("/tmp/by-std", "one")?;
+//!     assert_eq!(target.cat("/tmp/by-std")?, "one");
+//!     Ok(())
+//! }
+//! # fn main() {}
+//! ```
 //!
 //! # Artifacts
 //!

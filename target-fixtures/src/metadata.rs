@@ -66,6 +66,8 @@ pub struct Metadata {
     pub fresh: Option<bool>,
     /// The instance for the next attempt after a failed one.
     pub retry_on: Option<RetryOn>,
+    /// The place of the test process.
+    pub runs_on: Option<TestSide>,
     /// True if the test runs on one of the targets that fit, instead of on each.
     pub any: Option<bool>,
     /// The number of instances of one target that the test needs.
@@ -169,6 +171,17 @@ pub enum RetryOn {
     Same,
     /// An instance that no test has used since its deploy.
     Fresh,
+}
+
+/// The place of a test process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TestSide {
+    /// The host that runs `cargo target-test`.
+    #[default]
+    Host,
+    /// The instance that the test leases; the first one, if it leases several.
+    Target,
 }
 
 /// The capabilities whose value is a size: a number with a unit.

@@ -20,6 +20,7 @@ use target_fixtures::{
     env as name,
     metadata::{
         Artifact, CollectWhen, Condition, Metadata, MetadataRecord, RecordKind, RetryOn, Reuse,
+        TestSide,
     },
     prelude::*,
     wire::{self, AcquireRequest, BrokerRequest, Failure, FailureKind, Instance, Reply},
@@ -38,7 +39,7 @@ mod forms {
         tags = ["a", "b"], owner = "me\u{1e}", features = ["gpu"], memory = ">= 1 GiB", cores = "> 1",
         requires(nested_virt = "yes", "cpu.model" = "~ .*EPYC"), reuse = false, any = true,
         fresh = true, collect = ["/var/log/app", command("dmesg")], collect_when = "always",
-        retry_on = "fresh", programs = ["kvd"], count = 1, timeout = "1h 30m",
+        retry_on = "fresh", runs_on = "target", programs = ["kvd"], count = 1, timeout = "1h 30m",
         retries = 2, skip = "always", skip("there", target = "lab"), expect_fail("bug 7", feature = "gpu"),
     )]
     #[ignore]
@@ -140,6 +141,7 @@ fn everything() -> Metadata {
         reuse: Some(Reuse::No),
         fresh: Some(true),
         retry_on: Some(RetryOn::Fresh),
+        runs_on: Some(TestSide::Target),
         collect: vec![
             Artifact::Path("/var/log/app".to_owned()),
             Artifact::Command {

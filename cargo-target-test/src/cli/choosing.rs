@@ -2,7 +2,9 @@
 
 use clap::{Args, ValueEnum};
 
-use crate::{plan::Prefer, playbook::TestSide};
+use target_fixtures::metadata::TestSide;
+
+use crate::plan::Prefer;
 
 /// Selection of targets and cases, in addition to nextest's own selection.
 #[derive(Clone, Debug, Default, Args)]
@@ -22,9 +24,9 @@ pub struct ChoosingArgs {
     /// Run these scenarios of the playbook
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub scenario: Vec<String>,
-    /// Place of test processes, whatever the playbook says
+    /// Place of test processes, whatever tests and playbook say
     #[arg(long, value_name = "WHERE", value_enum, hide_short_help = true)]
-    pub runs_on: Option<TestSide>,
+    pub runs_on: Option<SideArg>,
     /// Run only the cases that failed, or that were infra, in an earlier run
     #[arg(long, value_name = "WHICH", value_enum)]
     pub rerun_cases: Option<RerunArg>,
@@ -80,6 +82,24 @@ pub enum RerunArg {
     Failed,
     /// Cases that got no usable instance
     Infra,
+}
+
+/// The place of test processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SideArg {
+    /// This host
+    Host,
+    /// The instance that the test leases
+    Target,
+}
+
+impl From<SideArg> for TestSide {
+    fn from(side: SideArg) -> Self {
+        match side {
+            SideArg::Host => Self::Host,
+            SideArg::Target => Self::Target,
+        }
+    }
 }
 
 /// The order in which cases start.

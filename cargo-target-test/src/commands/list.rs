@@ -7,7 +7,7 @@
 //! - `cases`: objects with `case` (`smoke[alpha]`), `binary` (nextest's id), `test`, `target`, `platform`,
 //!   `count`, and if applicable `ignored` (true) and `expect-fail` (the reason); from the test's metadata
 //!   `doc`, `area`, `category`, `priority`, `tags`, `owner`, `features`, `programs`, `requirements` (by
-//!   capability), `reuse`, `fresh`, `retry-on`, `any`, `timeout`, `retries`
+//!   capability), `reuse`, `fresh`, `retry-on`, `runs-on`, `any`, `timeout`, `retries`
 //! - `excluded`: objects with `binary`, `test`, `reason`, and `target` unless all targets are excluded
 //! - `plain`: objects with `binary`, `test`, `ignored`: tests that run once, on the host
 //! - `notes`: sentences

@@ -11,6 +11,7 @@ use target_fixtures::{
 
 use crate::error::{Error, Result};
 
+mod channel;
 mod facts;
 mod file;
 mod filter;
@@ -20,6 +21,7 @@ mod processes;
 mod program;
 mod question;
 
+pub(crate) use channel::{close_channel, open_channel, relay_channel};
 pub(crate) use facts::{FACTS, SYSTEM, facts};
 pub(crate) use file::{
     DANGLING, DIRECTORY, MISSING, READ_ONLY, UNREADABLE, discard, get, hash_of_file, install, look,

@@ -3,6 +3,9 @@
 
 // Must not know how programs are sent (see `connect`).
 
+mod channel;
+mod passage;
+
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
@@ -10,14 +13,16 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use target_fixtures::{env, metadata::TestSide};
+
+use self::{channel::Channel, passage::PassageRules};
 use super::{
     Executor, HostProcess, Launcher, broker::BrokerPlace, host_process::BegunAttempt,
     programs::TestBinaries, runner,
 };
 use crate::{
-    case::verdict::Verdict,
+    case::{reason::DirtyReason, verdict::Verdict},
     error::{Error, Result},
-    playbook::TestSide,
     process,
     provision::{BoxFuture, Lease, Machine, describe},
     run_event::{Attempt, AttemptResult, Sink},
@@ -50,8 +55,7 @@ impl Executor for OnTarget {
                 Ok(begun) => begun,
                 Err(verdict) => return AttemptResult::new(verdict),
             };
-            let around = begun.case.instance_set.around();
-            if around.is_none_or(|around| around.runs_on == TestSide::Host) {
+            if begun.case.side == TestSide::Host {
                 return self.host.run(attempt, lease, launcher, sink).await;
             }
             let prepared = tokio::select! {
@@ -61,15 +65,36 @@ impl Executor for OnTarget {
                 }
             };
             match prepared {
-                Ok(command) => {
+                Ok((command, channel)) => {
                     // As on the host, nothing that the test starts outlives the test.
                     begun.active.begin();
-                    self.host.watch(&begun, command, launcher, sink).await
+                    let watch = self.host.watch(&begun, command, launcher, sink);
+                    match channel {
+                        Some(channel) => beside(channel, lease, watch).await,
+                        None => watch.await,
+                    }
                 }
                 Err(error) => AttemptResult::new(Verdict::Infra(error.chain())),
             }
         })
     }
+}
+
+/// Waits for the end of a test whose requests come through a channel.
+async fn beside(
+    mut channel: Channel,
+    lease: &Lease,
+    watch: impl Future<Output = AttemptResult>,
+) -> AttemptResult {
+    let result = tokio::select! {
+        result = watch => result,
+        never = channel.serve() => match never {},
+    };
+    if let [first, ..] = channel.close().await.as_slice() {
+        let cause = format!("the test ended without the tear-down of fixture `{first}`");
+        lease.mark_dirty(DirtyReason::Fixture(cause));
+    }
+    result
 }
 
 impl OnTarget {
@@ -88,32 +113,49 @@ impl OnTarget {
         })
     }
 
-    /// Puts the test binary on the machine of the lease, and returns the command of the process that stands for it.
-    async fn prepare(&self, begun: &BegunAttempt<'_>) -> Result<Command> {
+    /// Puts the test binary on the first machine of the lease, and returns the command of the process that stands for it,
+    /// and the channel of a test that needs the broker.
+    async fn prepare(&self, begun: &BegunAttempt<'_>) -> Result<(Command, Option<Channel>)> {
         let BegunAttempt {
             active,
             binary,
             case,
             ..
         } = begun;
+        let first = active.instances.first();
         let machine =
-            (active.machines().next()).ok_or_else(|| Error::infra("the lease has no instance"))?;
-        let program = self.put(binary, machine).await.map_err(|error| {
-            let name = binary.file_name().unwrap_or_default().to_string_lossy();
+            first.and_then(|first| active.machines().find(|one| one.name() == first.name));
+        let machine = machine.ok_or_else(|| Error::infra("the lease has no instance"))?;
+        let name = binary.file_name().unwrap_or_default().to_string_lossy();
+        let cannot = |error: Error| {
             let text = format!("test binary `{name}` cannot run on `{}`", machine.name());
             Error::infra(text).with_source(error)
-        })?;
+        };
+        let program = self.put(binary, machine).await.map_err(cannot)?;
         let socket = BrokerPlace::socket_in(&self.host.place.folder);
         let mut command = process::command(&self.runner);
-        command.arg(runner::ON_TARGET_VERB).arg(socket);
+        command.arg(runner::ON_TARGET_VERB).arg(&socket);
         command.args([&active.id, machine.name(), &self.own_variables]);
+        let channel = match case.has_attribute {
+            true => {
+                let folder = format!("{program}.{}", active.id);
+                let rules = PassageRules::new(&active.id, machine.name());
+                let channel = Channel::open(machine, folder, socket, rules).await;
+                Some(channel.map_err(cannot)?)
+            }
+            false => None,
+        };
+        if let Some(channel) = &channel {
+            command.env(env::BROKER, channel.folder());
+            command.envs(BrokerPlace::variables_of_test(&name, &case.full_name));
+        }
         let test = case.start.without_prefix(Path::new(&program));
         command.arg(test.get_program()).args(test.get_args());
         command.envs(describe::environment(
             active.set.target(),
             &active.instances,
         ));
-        Ok(command)
+        Ok((command, channel))
     }
 
     /// Puts a test binary on a machine that can run it, and returns its absolute path there.

@@ -77,6 +77,7 @@ fn merge(base: &mut Metadata, over: &Metadata) {
         reuse,
         fresh,
         retry_on,
+        runs_on,
         any,
         count,
         roles,
@@ -96,6 +97,7 @@ fn merge(base: &mut Metadata, over: &Metadata) {
     replace(&mut base.reuse, reuse);
     replace(&mut base.fresh, fresh);
     replace(&mut base.retry_on, retry_on);
+    replace(&mut base.runs_on, runs_on);
     replace(&mut base.any, any);
     replace(&mut base.count, count);
     replace(&mut base.timeout, timeout);

@@ -3,10 +3,9 @@
 //!
 //! Must not know how checks are made and artifacts collected.
 
-use clap::ValueEnum;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use target_fixtures::metadata::{Artifact, CollectWhen};
+use target_fixtures::metadata::{Artifact, CollectWhen, TestSide};
 use toml::Spanned;
 
 use super::{
@@ -34,20 +33,6 @@ pub struct AroundTests {
     /// The meaning of a finding. Default: fail.
     #[serde(skip_serializing_if = "is_default")]
     pub on_finding: OnFinding,
-}
-
-/// The place of test processes.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ValueEnum,
-)]
-#[serde(rename_all = "kebab-case")]
-#[schemars(inline)]
-pub enum TestSide {
-    /// On this host, beside the tool
-    #[default]
-    Host,
-    /// On the instance that the test leases
-    Target,
 }
 
 /// A check of an instance before and after a test: what is new after the test is a finding.

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, num::NonZeroU32};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use target_fixtures::{
-    metadata::{Condition, Metadata, RetryOn, Reuse},
+    metadata::{Condition, Metadata, RetryOn, Reuse, TestSide},
     requirement::Requirement,
 };
 
@@ -62,6 +62,10 @@ pub struct Override {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("enum" = ["same", "fresh"]))]
     pub retry_on: Option<RetryOn>,
+    /// The place of the test process: `"host"`, or `"target"`, the instance itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("enum" = ["host", "target"]))]
+    pub runs_on: Option<TestSide>,
     /// Runs the test on one of the targets that fit, instead of on each.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub any: Option<bool>,
@@ -91,9 +95,9 @@ impl Override {
 
     /// The override's keys that affect the choice of targets and instances.
     pub fn target_keys(&self) -> Vec<String> {
-        const TARGET_KEYS: [&str; 9] = [
+        const TARGET_KEYS: [&str; 10] = [
             "any", "count", "features", "fresh", "platform", "requires", "retry-on", "reuse",
-            "targets",
+            "runs-on", "targets",
         ];
         let table = toml::Table::try_from(self).unwrap_or_default();
         let keys = table.into_iter().map(|(key, _)| key);
@@ -118,6 +122,7 @@ impl Override {
             reuse,
             fresh,
             retry_on,
+            runs_on,
             any,
             count,
             timeout,
@@ -133,6 +138,7 @@ impl Override {
         or_keep(&mut metadata.reuse, *reuse);
         or_keep(&mut metadata.fresh, *fresh);
         or_keep(&mut metadata.retry_on, *retry_on);
+        or_keep(&mut metadata.runs_on, *runs_on);
         or_keep(&mut metadata.any, *any);
         or_keep(&mut metadata.count, count.map(NonZeroU32::get));
         let limit = |limit: Limit| humantime::format_duration(limit.0).to_string();

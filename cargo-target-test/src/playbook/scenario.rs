@@ -3,10 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
+use target_fixtures::metadata::TestSide;
 
 use super::{
-    Definition, PlaybookTarget, Recipe, TestSide, criteria::Texts, diagnostic::list,
-    nearest::did_you_mean,
+    Definition, PlaybookTarget, Recipe, criteria::Texts, diagnostic::list, nearest::did_you_mean,
 };
 use crate::error::{Error, Result};
 
@@ -24,6 +24,7 @@ pub struct Scenario {
     pub recipe: Option<String>,
     /// The place of test processes on all targets of the scenario: `"host"` or `"target"`. Default: that of each target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("enum" = ["host", "target"]))]
     pub runs_on: Option<TestSide>,
     /// A nextest filterset that selects the cases.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -7,14 +7,14 @@ use std::{collections::BTreeMap, num::NonZeroUsize, path::PathBuf, time::Duratio
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use target_fixtures::metadata::{Artifact, CollectWhen};
+use target_fixtures::metadata::{Artifact, CollectWhen, TestSide};
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
 };
 
 use super::{
-    around::{ArtifactSchema, HealthCheck, OnFinding, TestSide},
+    around::{ArtifactSchema, HealthCheck, OnFinding},
     criteria::Rule,
     diagnostic::{Problem, Problems},
     env::Env,
@@ -118,6 +118,7 @@ pub(super) struct Common {
     #[schemars(with = "BTreeMap<String, Capability>")]
     pub(super) capabilities: Option<BTreeMap<Spanned<String>, Spanned<toml::Value>>>,
     /// The place of test processes: `"host"` (the default), or `"target"`, the instance itself.
+    #[schemars(with = "String", extend("enum" = ["host", "target"]))]
     pub(super) runs_on: Option<TestSide>,
     /// The triple that programs of tests are built for: `"aarch64-unknown-linux-gnu"`. Default: the one of the tests.
     #[schemars(with = "String")]

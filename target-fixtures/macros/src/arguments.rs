@@ -54,6 +54,7 @@ const KEYS: &[(&str, Type)] = &[
     ("any", Type::Bool),
     ("fresh", Type::Bool),
     ("retry_on", Type::Word(&["same", "fresh"])),
+    ("runs_on", Type::Word(&["host", "target"])),
     (
         "count",
         Type::Number {

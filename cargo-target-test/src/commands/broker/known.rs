@@ -8,7 +8,11 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use target_fixtures::{env, metadata::Metadata, wire::AcquireRequest};
+use target_fixtures::{
+    env,
+    metadata::{Metadata, TestSide},
+    wire::AcquireRequest,
+};
 
 use crate::{
     case::{CaseInfo, RunsOn},
@@ -213,6 +217,9 @@ fn case(
         fresh: metadata.fresh == Some(true),
         retry_fresh: false,
         programs: CasePrograms::default(),
+        // The test has started here.
+        side: TestSide::Host,
+        has_attribute: true,
         // Only a run has a folder for them.
         artifacts: CaseArtifacts::default(),
         start: TestStart {

@@ -12,7 +12,7 @@ use std::{
 };
 
 use target_fixtures::{
-    metadata::Reuse,
+    metadata::{Reuse, TestSide},
     wire::{ExpectedFailure, Failure, FailureKind},
 };
 
@@ -68,6 +68,10 @@ pub struct LeasingCase {
     pub retry_fresh: bool,
     /// The programs that the test can start on its instances.
     pub programs: CasePrograms,
+    /// The place of the test process.
+    pub side: TestSide,
+    /// True if the test has `#[target_test]`, and needs the broker.
+    pub has_attribute: bool,
     /// The artifacts to collect from the instances.
     pub artifacts: CaseArtifacts,
     /// The way the test is started.

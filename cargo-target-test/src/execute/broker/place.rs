@@ -71,7 +71,10 @@ impl BrokerPlace {
     }
 
     /// Returns the environment variables of a process of a test without a lease.
-    pub(super) fn variables_of_test(binary: &str, full_name: &str) -> BTreeMap<String, String> {
+    pub(in crate::execute) fn variables_of_test(
+        binary: &str,
+        full_name: &str,
+    ) -> BTreeMap<String, String> {
         BTreeMap::from([
             (env::LEASED_TEST.to_owned(), full_name.to_owned()),
             (env::LEASED_BINARY.to_owned(), file_name(binary)),

@@ -77,6 +77,8 @@ impl Selection {
             fresh: metadata.fresh == Some(true),
             retry_fresh: metadata.retry_on == Some(RetryOn::Fresh),
             programs: self.programs_of(case)?,
+            side: self.side(case),
+            has_attribute: self.inventory.tests[case.test].attribute,
             artifacts: CaseArtifacts::new(&target.lifecycle.around, metadata),
             start,
         };

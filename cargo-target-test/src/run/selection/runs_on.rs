@@ -1,38 +1,37 @@
-//! The check that every chosen case whose process runs on its target can run there.
+//! The place of the process of each chosen case.
+
+use target_fixtures::metadata::TestSide;
 
 use super::Selection;
 use crate::{
     error::{Error, Result},
-    playbook::TestSide,
+    plan::Case,
 };
 
 impl Selection {
-    /// Checks the chosen cases of targets with `runs-on = "target"`.
+    /// Returns the place of a case's process: the option's, else the test's, else the target's.
+    pub(super) fn side(&self, case: &Case) -> TestSide {
+        let option = self.run.tests.choosing.runs_on.map(TestSide::from);
+        let declared = self.inventory.tests[case.test].declared().runs_on;
+        let target = &self.workspace.playbook.targets[case.target];
+        let side = option.or(declared);
+        side.unwrap_or(target.lifecycle.around.runs_on)
+    }
+
+    /// Checks that every chosen case can be started where its process runs.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) for a test with `#[target_test]`, which needs the broker of this host, and with a debugger.
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) for a debugger of a test that runs on its target.
     pub(super) fn check_runs_on(&self) -> Result<()> {
-        for case in self.chosen_cases() {
-            let target = &self.workspace.playbook.targets[case.target];
-            if target.lifecycle.around.runs_on == TestSide::Host {
-                continue;
+        let mut there = self
+            .chosen_cases()
+            .filter(|case| self.side(case) == TestSide::Target);
+        match there.next() {
+            Some(case) if self.is_debugged() => {
+                let message = format!("a debugger cannot start `{}` on its target", case.info.name);
+                Err(Error::usage(message).with_hint("`--runs-on host` runs the test here"))
             }
-            let (test, name) = (&self.inventory.tests[case.test], &target.name);
-            if test.attribute {
-                let message = format!(
-                    "`{}` has `#[target_test]` and cannot run on target `{name}` itself: its `Target` is served on this host",
-                    test.name
-                );
-                return Err(Error::usage(message).with_hint(
-                    "leave it out (`-E 'not test(...)'`), or run it here with `--runs-on host`; ordinary `#[test]`s run on a \
-                     target",
-                ));
-            }
-            if self.is_debugged() {
-                let message = format!("a debugger cannot start `{}` on target `{name}`", test.name);
-                return Err(Error::usage(message).with_hint("`--runs-on host` runs the test here"));
-            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 }

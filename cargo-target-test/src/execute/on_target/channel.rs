@@ -1,0 +1,190 @@
+//! The way from a test on a target to the broker of this host: commands relay the named pipes that the test opens there.
+//!
+//! The machine is not trusted: what arrives must be requests of the test for its own lease (`passage`).
+
+use std::{convert::Infallible, path::PathBuf, sync::Arc, time::Duration};
+
+use target_fixtures::wire::{BrokerRequest, Reply, Stream, lengths_of, write_frame};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{
+        UnixStream,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::mpsc,
+    task::JoinSet,
+};
+
+use super::passage::{Passage, PassageRules};
+use crate::{
+    connect::{CommandEvent, Running, own_command, shell},
+    error::{Error, Result},
+    provision::Machine,
+};
+
+/// The size of a relayed piece, in bytes.
+const CHUNK: usize = 64 << 10;
+/// The maximum number of connections of one test at a time.
+const MOST: usize = 64;
+/// The time limit for the removal of the pipes.
+const CLOSE: Duration = Duration::from_secs(5);
+
+/// The channel of one test.
+pub(super) struct Channel {
+    machine: Machine,
+    /// The folder of the pipes.
+    folder: String,
+    /// The socket of the broker.
+    socket: PathBuf,
+    rules: Arc<PassageRules>,
+    /// The command that prints the names of connections.
+    asks: Running,
+}
+
+impl Channel {
+    /// Makes the pipes in a new folder of the machine.
+    ///
+    /// # Errors
+    /// If they cannot be made.
+    pub(super) async fn open(
+        machine: &Machine,
+        folder: String,
+        socket: PathBuf,
+        rules: PassageRules,
+    ) -> Result<Self> {
+        let open = own_command(shell::open_channel(&folder)?, None);
+        let mut asks = machine.transport().exec(&open, machine.mark(), None);
+        let mut said = Vec::new();
+        loop {
+            match asks.events.recv().await {
+                Some(CommandEvent::Output(Stream::Stdout, _)) => break,
+                Some(CommandEvent::Output(Stream::Stderr, bytes)) => said.extend(bytes),
+                Some(CommandEvent::Lost(error)) => return Err(error),
+                Some(CommandEvent::Exited(_)) | None => {
+                    let said = String::from_utf8_lossy(&said).trim().to_owned();
+                    return Err(Error::usage(format!("no named pipes: {said}")));
+                }
+            }
+        }
+        Ok(Self {
+            machine: machine.clone(),
+            folder,
+            socket,
+            rules: Arc::new(rules),
+            asks,
+        })
+    }
+
+    /// The folder of the pipes.
+    pub(super) fn folder(&self) -> &str {
+        &self.folder
+    }
+
+    /// Relays the connections of the test. The end of the test tells the loss of its machine.
+    pub(super) async fn serve(&mut self) -> Infallible {
+        let mut relays = JoinSet::new();
+        let mut said = Vec::new();
+        while let Some(event) = self.asks.events.recv().await {
+            let CommandEvent::Output(Stream::Stdout, bytes) = event else {
+                continue;
+            };
+            said.extend(bytes);
+            while let Some(end) = said.iter().position(|byte| *byte == b'\n') {
+                let name: Vec<_> = said.drain(..=end).take(end).collect();
+                while relays.try_join_next().is_some() {}
+                let is_plain = |byte: &u8| byte.is_ascii_digit() || *byte == b'-';
+                if relays.len() < MOST && name.iter().all(is_plain) {
+                    let name = String::from_utf8_lossy(&name).into_owned();
+                    relays.spawn(self.relay(&name));
+                }
+            }
+            if said.len() > CHUNK {
+                break;
+            }
+        }
+        std::future::pending().await
+    }
+
+    /// Removes the pipes. Returns the fixtures that the test did not tear down.
+    pub(super) async fn close(self) -> Vec<String> {
+        drop(self.asks);
+        let remove = shell::close_channel(&self.folder);
+        // A machine that is lost has no pipes.
+        let _ = self.machine.run_within(&remove, Some(CLOSE)).await;
+        self.rules.fixtures_left()
+    }
+
+    /// Relays one connection until either side closes it.
+    fn relay(&self, name: &str) -> impl Future<Output = Result<()>> + Send + use<> {
+        let (machine, socket) = (self.machine.clone(), self.socket.clone());
+        let rules = Arc::clone(&self.rules);
+        let line = shell::relay_channel(&self.folder, name);
+        async move {
+            let relay = own_command(line?, None);
+            let (send, stdin) = mpsc::channel(4);
+            let transport = machine.transport();
+            let running = transport.exec(&relay, machine.mark(), Some(stdin));
+            let (from, to) = UnixStream::connect(socket).await?.into_split();
+            // The broker may still answer after the test has closed its side, and the other way round.
+            let up = pass_requests(running, to, send.clone(), &rules);
+            let (passed, ()) = tokio::join!(up, pass_replies(from, send));
+            passed
+        }
+    }
+}
+
+/// Sends the broker's replies to the test.
+async fn pass_replies(mut from: OwnedReadHalf, to: mpsc::Sender<Vec<u8>>) {
+    let mut piece = vec![0; CHUNK];
+    while let Ok(read @ 1..) = from.read(&mut piece).await {
+        if to.send(piece[..read].to_vec()).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Sends the requests of the test to the broker; those that may not pass are answered here.
+async fn pass_requests(
+    mut running: Running,
+    mut to: OwnedWriteHalf,
+    back: mpsc::Sender<Vec<u8>>,
+    rules: &PassageRules,
+) -> Result<()> {
+    let mut said = Vec::new();
+    while let Some(event) = running.events.recv().await {
+        match event {
+            CommandEvent::Output(Stream::Stdout, bytes) => said.extend(bytes),
+            CommandEvent::Output(Stream::Stderr, _) => continue,
+            CommandEvent::Exited(_) | CommandEvent::Lost(_) => break,
+        }
+        while let Some((request, frame)) = take_frame(&mut said)? {
+            match rules.passage(&request) {
+                Passage::Pass => to.write_all(&frame).await?,
+                Passage::Answered(reply) => {
+                    let mut frame = Vec::new();
+                    write_frame::<Reply>(&mut frame, &reply, &[])?;
+                    // Fails if the test has closed the connection.
+                    let _ = back.send(frame).await;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Takes the first frame, if it is complete: the request, and all bytes.
+fn take_frame(said: &mut Vec<u8>) -> Result<Option<(BrokerRequest, Vec<u8>)>> {
+    let Some(lengths) = said.first_chunk::<8>() else {
+        return Ok(None);
+    };
+    let [header, body] = lengths_of(*lengths)?;
+    let length = 8 + header + body;
+    if said.len() < length {
+        return Ok(None);
+    }
+    let rest = said.split_off(length);
+    let frame = std::mem::replace(said, rest);
+    let request = serde_json::from_slice(&frame[8..8 + header])
+        .map_err(|error| Error::other(error.to_string()))?;
+    Ok(Some((request, frame)))
+}

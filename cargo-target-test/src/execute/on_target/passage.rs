@@ -1,0 +1,194 @@
+//! The requests that a test on a target may make of the broker.
+
+use std::{collections::BTreeSet, sync::Mutex};
+
+use target_fixtures::wire::{Act, BrokerRequest, Failure, FailureKind, Reply};
+
+use crate::sync::lock;
+
+/// The rules for the test of one lease.
+pub(super) struct PassageRules {
+    /// The lease.
+    lease: String,
+    /// The instance on which the test runs.
+    instance: String,
+    /// The fixtures of the test that are set up and have a tear-down.
+    fixtures: Mutex<BTreeSet<String>>,
+}
+
+/// The treatment of a request.
+#[derive(Debug, PartialEq)]
+pub(super) enum Passage {
+    /// The broker gets it.
+    Pass,
+    /// It has this answer.
+    Answered(Reply),
+}
+
+impl PassageRules {
+    pub(super) fn new(lease: &str, instance: &str) -> Self {
+        Self {
+            lease: lease.to_owned(),
+            instance: instance.to_owned(),
+            fixtures: Mutex::default(),
+        }
+    }
+
+    /// Returns the fixtures that the test did not tear down.
+    pub(super) fn fixtures_left(&self) -> Vec<String> {
+        lock(&self.fixtures).iter().cloned().collect()
+    }
+
+    /// Returns the treatment of a request. The broker would open files of this host for some, and tear down fixtures here.
+    pub(super) fn passage(&self, request: &BrokerRequest) -> Passage {
+        match request {
+            BrokerRequest::Hello { .. }
+            | BrokerRequest::Exec { .. }
+            | BrokerRequest::Put { .. }
+            | BrokerRequest::Get { .. }
+            | BrokerRequest::Program { .. }
+            | BrokerRequest::Ping { .. }
+            | BrokerRequest::Ask { .. }
+            | BrokerRequest::Skip { .. }
+            | BrokerRequest::Signal { .. }
+            | BrokerRequest::ExpectFail { .. }
+            | BrokerRequest::Failed { .. }
+            | BrokerRequest::Record(_)
+            | BrokerRequest::Previous(_)
+            | BrokerRequest::SubResult(_)
+            | BrokerRequest::FixturesTook { .. }
+            | BrokerRequest::Data
+            | BrokerRequest::End => Passage::Pass,
+            BrokerRequest::Attach { lease } if *lease == self.lease => Passage::Pass,
+            BrokerRequest::Act { instance, act, .. } => {
+                match *instance == self.instance && ends_processes(act) {
+                    true => refused("act on the machine of the test", HOST),
+                    false => Passage::Pass,
+                }
+            }
+            BrokerRequest::Upload { from, .. } => {
+                refused(&format!("put `{from}`"), "use `write` or `write_with_mode`")
+            }
+            BrokerRequest::Download { from, .. } => {
+                refused(&format!("get `{from}`"), "use `read` or `read_to_string`")
+            }
+            BrokerRequest::Forward { to, .. } => refused(&format!("forward {to}"), HOST),
+            BrokerRequest::Fixture { name, .. } => {
+                refused(&format!("share fixture `{name}`"), "use scope `test`")
+            }
+            BrokerRequest::FixtureOfTest { name, .. } => {
+                lock(&self.fixtures).insert(name.clone());
+                Passage::Answered(Reply::Done)
+            }
+            BrokerRequest::FixtureDown { name, error, .. } => {
+                if error.is_none() {
+                    lock(&self.fixtures).remove(name);
+                }
+                Passage::Answered(Reply::Done)
+            }
+            BrokerRequest::Attach { .. }
+            | BrokerRequest::Acquire(_)
+            | BrokerRequest::Start(_)
+            | BrokerRequest::Started { .. }
+            | BrokerRequest::Finished { .. }
+            | BrokerRequest::FixtureUp { .. }
+            | BrokerRequest::FixtureFailed { .. } => refused("answer this request", HOST),
+        }
+    }
+}
+
+/// True for actions after which no process of the machine runs, or none is reachable.
+fn ends_processes(act: &Act) -> bool {
+    act.goes_down() || matches!(act, Act::ExpectCrash | Act::Link { .. })
+}
+
+/// The hint for what needs this host.
+const HOST: &str = "run the test on the host (`--runs-on host`)";
+
+fn refused(what: &str, hint: &str) -> Passage {
+    let message = format!("{what}: not supported in a test that runs on its target");
+    let failure = Failure {
+        hint: Some(hint.to_owned()),
+        ..Failure::new(FailureKind::Request, message)
+    };
+    Passage::Answered(Reply::Failed(failure))
+}
+
+#[cfg(test)]
+mod tests {
+    use target_fixtures::wire::{ForwardTo, StartRequest};
+
+    use super::*;
+
+    fn text(text: &str) -> String {
+        text.to_owned()
+    }
+
+    #[test]
+    fn a_test_reaches_its_own_lease_alone() {
+        let rules = PassageRules::new("l-1", "it-0");
+        let act = |instance: &str, act| BrokerRequest::Act {
+            instance: text(instance),
+            act,
+            limit: 0,
+        };
+        for request in [
+            BrokerRequest::Attach { lease: text("l-1") },
+            act("it-1", Act::Reboot),
+            act("it-0", Act::Install { packages: vec![] }),
+            BrokerRequest::Data,
+        ] {
+            assert_eq!(rules.passage(&request), Passage::Pass, "{request:?}");
+        }
+        let [instance, from, to] = ["it-0", "/etc/shadow", "/tmp/x"].map(text);
+        for request in [
+            BrokerRequest::Attach { lease: text("l-2") },
+            act("it-0", Act::Reboot),
+            act("it-0", Act::Link { nic: 0, up: false }),
+            BrokerRequest::Upload {
+                instance: instance.clone(),
+                from: from.clone(),
+                to: to.clone(),
+            },
+            BrokerRequest::Download {
+                instance: instance.clone(),
+                from,
+                to,
+            },
+            BrokerRequest::Forward {
+                instance,
+                to: ForwardTo::Back(22),
+            },
+            BrokerRequest::Start(StartRequest {
+                binary: String::new(),
+                name: String::new(),
+                attempt: 1,
+                attempts: 1,
+                stress_index: None,
+            }),
+        ] {
+            let answer = rules.passage(&request);
+            let is_refused = matches!(answer, Passage::Answered(Reply::Failed(_)));
+            assert!(is_refused, "{request:?}: {answer:?}");
+        }
+    }
+
+    #[test]
+    fn fixtures_that_stay_are_known() {
+        let rules = PassageRules::new("l-1", "it-0");
+        for name in ["a", "b"] {
+            rules.passage(&BrokerRequest::FixtureOfTest {
+                name: text(name),
+                instance: text("it-0"),
+                state: serde_json::Value::Null,
+                millis: 0,
+            });
+        }
+        rules.passage(&BrokerRequest::FixtureDown {
+            name: text("a"),
+            error: None,
+            millis: 0,
+        });
+        assert_eq!(rules.fixtures_left(), ["b"]);
+    }
+}
