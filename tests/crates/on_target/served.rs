@@ -75,7 +75,7 @@ fn fails(target: &Target) -> Result<()> {
     Ok(())
 }
 
-/// What would reach files or ports of the host, or end the test, is refused.
+/// Requests that would reach files or ports of the host, or end the test, are refused.
 #[target_test]
 fn is_refused(target: &Target) {
     let own = std::env::current_exe().expect("a path");
