@@ -156,6 +156,11 @@ pub fn bytes_out(bytes: &[u8]) {
     try_bytes_out(bytes);
 }
 
+/// Writes bytes to standard error unchanged. The caller redacts secrets, across the whole stream.
+pub fn bytes_err(text: &[u8]) {
+    bytes(text);
+}
+
 /// Writes bytes to standard output like [`bytes_out`]; returns false if standard output is closed or cannot be written.
 pub fn try_bytes_out(bytes: &[u8]) -> bool {
     let mut stdout = io::stdout().lock();
