@@ -9,7 +9,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use target_fixtures::wire::{Exit, Password, ShellCommand, Stream, Sudo};
@@ -31,6 +31,7 @@ mod local;
 mod openssh;
 mod piped;
 mod place;
+mod program;
 mod reach;
 pub(crate) mod shell;
 pub mod ssh;
@@ -66,7 +67,7 @@ pub(crate) fn connect_logged(
             reach: reach.clone(),
             sessions,
         }),
-        Reach::Ssh(reach) => Arc::new(ssh_client::SshByClient::new(instance, reach)),
+        Reach::Ssh(reach) => Arc::new(ssh::connect(instance, reach, ssh::Limits::default())),
         Reach::Container(reach) => {
             let exec_program = piped::ExecProgram::Container(reach.clone());
             Arc::new(piped::PipedTransport::new(instance, exec_program))
@@ -444,28 +445,6 @@ pub(crate) fn own_command(line: String, timeout: Option<Duration>) -> ShellComma
     }
 }
 
-/// Completes [`Transport::probe`] when the command that prints the boot id has succeeded.
-fn answered(
-    instance: &str,
-    asked: Instant,
-    running: Result<Running>,
-) -> TransportFuture<ProbeAnswer> {
-    let what = format!("`{instance}` does not answer");
-    Box::pin(async move {
-        let output = running?.finished().await?.success(&what)?;
-        Ok(ProbeAnswer {
-            took: asked.elapsed(),
-            boot_id: String::from_utf8_lossy(&output.stdout).trim().to_owned(),
-        })
-    })
-}
-
-/// Completes [`Transport::sweep`] when its command has succeeded.
-fn swept(instance: &str, lease: &str, running: Result<Running>) -> TransportFuture<()> {
-    let what = format!("`{instance}`: failed to kill the processes of lease `{lease}`");
-    Box::pin(async move { running?.finished().await?.success(&what).map(drop) })
-}
-
 /// The error of a command that was killed at its timeout. The caller adds the command and the instance.
 fn timed_out(timeout: Duration) -> Error {
     let after = humantime::format_duration(timeout);
@@ -473,15 +452,4 @@ fn timed_out(timeout: Duration) -> Error {
         ErrorKind::Timeout,
         format!("timed out after {after} and was killed"),
     )
-}
-
-/// Returns the last event of a command whose kill failed with `cause`.
-fn unconfirmed(last: CommandEvent, cause: Error) -> CommandEvent {
-    CommandEvent::Lost(match last {
-        CommandEvent::Lost(error) => {
-            let text = format!("{error} (not confirmed by the instance)");
-            Error::new(error.kind(), text)
-        }
-        _ => cause,
-    })
 }

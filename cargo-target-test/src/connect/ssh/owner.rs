@@ -21,10 +21,8 @@ use super::{
     outbox::Outbox,
     poll_waker::PollWaker,
     sessions::{Capacity, Sessions},
-    task::overdue,
 };
 use crate::{
-    connect::CommandEvent,
     connect::ssh_config::CONNECT_TIMEOUT,
     error::{Error, Result},
 };
@@ -83,8 +81,13 @@ impl SessionThread {
         loop {
             self.poll_waker.clear(is_notified);
             let closed = self.poll_waker.is_closed();
-            self.queue.extend(self.jobs.try_iter());
-            self.prune();
+            for job in self.jobs.try_iter() {
+                match job.is_urgent {
+                    true => self.queue.push_front(job),
+                    false => self.queue.push_back(job),
+                }
+            }
+            self.queue.retain(|job| !job.events.is_closed());
             let progress = self.step(&mut context);
             for outbox in &mut self.leaving {
                 outbox.flush(&mut context);
@@ -100,20 +103,6 @@ impl SessionThread {
     fn is_idle(&self) -> bool {
         let busy = matches!(&self.state, ConnectionState::Connected(live) if !live.is_idle());
         self.queue.is_empty() && self.leaving.is_empty() && !busy
-    }
-
-    /// Drops queued jobs whose deadline has passed or whose receiver is gone.
-    fn prune(&mut self) {
-        let now = Instant::now();
-        self.queue.retain(|job| {
-            let expired = job.expires.is_some_and(|expires| expires <= now);
-            if expired {
-                let _ = job
-                    .events
-                    .try_send(CommandEvent::Lost(overdue(&self.endpoint.instance)));
-            }
-            !expired && !job.events.is_closed()
-        });
     }
 
     /// Does one step of work; returns true if the next step should follow at once.
@@ -154,12 +143,10 @@ impl SessionThread {
         let Some(sessions) = self.sessions.upgrade() else {
             return;
         };
-        for queue in [&mut live.urgent, &mut self.queue] {
-            while let Some(job) = queue.pop_front() {
-                if let Some(job) = sessions.reassign(job) {
-                    queue.push_front(job);
-                    break;
-                }
+        while let Some(job) = self.queue.pop_front() {
+            if let Some(job) = sessions.reassign(job) {
+                self.queue.push_front(job);
+                break;
             }
         }
     }
@@ -256,8 +243,8 @@ impl SessionThread {
 
     fn refuse_all(&mut self, error: &Error) {
         for job in self.queue.drain(..) {
-            // Cannot fail for lack of room: no event was sent before.
-            let _ = job.events.try_send(CommandEvent::Lost(error.clone()));
+            // Fails if the receiver is gone.
+            let _ = job.started.send(Err(error.clone()));
         }
     }
 
@@ -273,13 +260,6 @@ impl SessionThread {
             }
             ConnectionState::Connected(live) => live.due().map(left),
         };
-        let expiring = self
-            .queue
-            .iter()
-            .filter_map(|job| job.expires)
-            .map(left)
-            .min();
-        let next = next.into_iter().chain(expiring).min();
         // Without a waker (no file descriptors left) the thread polls its queue.
         let next = if self.poll_waker.fd().is_none() {
             Some(Duration::from_millis(5))

@@ -11,13 +11,23 @@ use std::{
     thread,
 };
 
+use tokio::sync::oneshot;
+
 use super::{Endpoint, Job, owner::SessionThread, poll_waker::PollWaker};
-use crate::sync;
+use crate::{
+    connect::{
+        CommandStdin, EVENTS,
+        program::{Carrier, Program},
+        shell::WrappedLine,
+    },
+    error::{Error, Result},
+    sync,
+};
 
 /// The maximum number of sessions of an instance.
 const SESSIONS: usize = 32;
 
-pub(super) struct Sessions {
+pub(in crate::connect) struct Sessions {
     endpoint: Arc<Endpoint>,
     all: Mutex<Vec<SessionHandle>>,
     /// A weak reference for the session threads.
@@ -52,7 +62,7 @@ impl Capacity {
 }
 
 impl Sessions {
-    pub(super) fn new(endpoint: &Arc<Endpoint>) -> Arc<Self> {
+    pub(in crate::connect) fn new(endpoint: &Arc<Endpoint>) -> Arc<Self> {
         Arc::new_cyclic(|this| Self {
             endpoint: Arc::clone(endpoint),
             all: Mutex::default(),
@@ -60,24 +70,54 @@ impl Sessions {
         })
     }
 
+    /// Starts a command in a kept shell, or in a login of its own.
+    pub(in crate::connect) async fn start(
+        &self,
+        wrapped: &WrappedLine,
+        stdin: Option<CommandStdin>,
+        is_urgent: bool,
+    ) -> Result<Program> {
+        let (send, events) = tokio::sync::mpsc::channel(EVENTS);
+        let (started, is_started) = oneshot::channel();
+        let (back, returned) = oneshot::channel();
+        self.assign(Job {
+            line: wrapped.line.clone(),
+            request: wrapped.request.clone(),
+            stdin,
+            events: send,
+            started,
+            returned,
+            is_urgent,
+            _load: None,
+        });
+        let shell = is_started.await.unwrap_or_else(|_| {
+            let instance = &self.endpoint.instance;
+            let text = format!("`{instance}`: failed to start the connection thread");
+            Err(Error::infra(text))
+        })?;
+        Ok(Program {
+            events,
+            shell,
+            requests: None,
+            carrier: Carrier::Channel(back),
+        })
+    }
+
     /// Assigns a job to a session with free capacity or, if there is none, to the session with the fewest jobs.
     ///
-    /// A command must not wait for commands that may never end. Returns false if the session has no thread.
-    pub(super) fn assign(&self, job: Job) -> bool {
+    /// A command must not wait for commands that may never end.
+    fn assign(&self, job: Job) {
         let mut all = sync::lock(&self.all);
-        match self.find_free(&mut all) {
-            Some(at) => all[at].send(job),
-            None => {
-                let at = (0..all.len()).min_by_key(|at| all[*at].load());
-                all[at.unwrap_or(0)].send(job)
-            }
-        }
+        let free = self.find_free(&mut all, job.is_urgent);
+        let least = || (0..all.len()).min_by_key(|at| all[*at].load());
+        let at = free.or_else(least).unwrap_or(0);
+        all[at].send(job);
     }
 
     /// Assigns a job of a full session to another session; returns the job if no session has free capacity.
     pub(super) fn reassign(&self, job: Job) -> Option<Job> {
         let mut all = sync::lock(&self.all);
-        match self.find_free(&mut all) {
+        match self.find_free(&mut all, job.is_urgent) {
             Some(at) => {
                 all[at].send(job);
                 None
@@ -86,11 +126,13 @@ impl Sessions {
         }
     }
 
-    /// Returns the index of a session with free capacity, creating a session if there is none.
-    fn find_free(&self, all: &mut Vec<SessionHandle>) -> Option<usize> {
+    /// Returns the index of a session with free capacity, creating a session if there is none. One urgent job more than
+    /// the capacity is tried.
+    fn find_free(&self, all: &mut Vec<SessionHandle>, is_urgent: bool) -> Option<usize> {
+        let more = usize::from(is_urgent);
         let free = all
             .iter()
-            .position(|session| session.load() < session.capacity.get());
+            .position(|session| session.load() < session.capacity.get() + more);
         if free.is_none() && all.len() < SESSIONS {
             // A limit that the server imposed on one session applies to new sessions as well.
             let capacity = all.iter().map(|session| session.capacity.get()).min();
@@ -125,11 +167,11 @@ impl SessionHandle {
         }
     }
 
-    fn send(&self, mut job: Job) -> bool {
+    fn send(&self, mut job: Job) {
         job._load = Some(Arc::clone(&self.load));
-        let is_sent = self.jobs.send(job).is_ok();
+        // Fails if the session has no thread, which the job's receiver notices.
+        let _ = self.jobs.send(job);
         self.waker.notify();
-        is_sent
     }
 
     /// Returns the number of unfinished jobs.
