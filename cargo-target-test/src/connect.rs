@@ -4,13 +4,7 @@
 
 // Must not know leases, cases or clients.
 
-use std::{
-    collections::BTreeMap,
-    future::Future,
-    pin::Pin,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use target_fixtures::wire::{Exit, Password, ShellCommand, Stream, Sudo};
 use tokio::sync::mpsc;
@@ -38,13 +32,14 @@ pub mod ssh;
 mod ssh_client;
 pub mod ssh_config;
 pub(crate) mod ssh_file;
-mod unreachable;
 pub(crate) mod upload;
 
 pub(crate) use connection::LiveConnection;
 pub use files::FileMode;
+use piped::{ExecProgram, PipedTransport};
 pub(crate) use place::write as write_local;
 pub use reach::{ContainerReach, LocalReach, LocalUser, ProgramReach, Reach, Shells, SshReach};
+use ssh::Limits;
 pub use ssh_client::{SshClient, uses_openssh};
 
 /// The number of events that are buffered before the command is slowed down.
@@ -61,25 +56,20 @@ pub(crate) fn connect_logged(
     reach: &Reach,
     sessions: Option<SessionLog>,
 ) -> Arc<dyn Transport> {
-    match reach {
-        Reach::Local(reach) => Arc::new(local::LocalTransport {
-            instance: instance.to_owned(),
-            reach: reach.clone(),
-            sessions,
-        }),
-        Reach::Ssh(reach) => Arc::new(ssh::connect(instance, reach, ssh::Limits::default())),
-        Reach::Container(reach) => {
-            let exec_program = piped::ExecProgram::Container(reach.clone());
-            Arc::new(piped::PipedTransport::new(instance, exec_program))
+    let exec_program = match reach {
+        Reach::Local(reach) => {
+            return Arc::new(local::LocalTransport {
+                instance: instance.to_owned(),
+                reach: reach.clone(),
+                sessions,
+            });
         }
-        Reach::ByPlatform => Arc::new(unreachable::Unreachable {
-            instance: instance.to_owned(),
-        }),
-        Reach::Programs(reach) => {
-            let exec_program = piped::ExecProgram::Programs(reach.as_ref().clone());
-            Arc::new(piped::PipedTransport::new(instance, exec_program))
-        }
-    }
+        Reach::Ssh(reach) => return Arc::new(ssh::connect(instance, reach, Limits::default())),
+        Reach::Container(reach) => ExecProgram::Container(reach.clone()),
+        Reach::Programs(reach) => ExecProgram::Programs(reach.as_ref().clone()),
+        Reach::ByPlatform => ExecProgram::None,
+    };
+    Arc::new(PipedTransport::new(instance, exec_program))
 }
 
 /// The chunks of a command's standard input.
@@ -302,7 +292,7 @@ impl Running {
             sent,
         });
         async move {
-            match collected(events).await {
+            match collected(events, None).await {
                 Some(ended) => shell::signalled(&name, ended?),
                 None => Err(Error::usage("the command has already ended")),
             }
@@ -312,64 +302,50 @@ impl Running {
     /// Waits until the command exits and collects the output in memory: at most 16 MiB of standard output, and the end
     /// of standard error.
     pub(crate) async fn finished(self) -> Result<CommandOutput> {
-        collected(self.events)
+        collected(self.events, None)
             .await
             .unwrap_or_else(|| Err(events_ended()))
     }
 
     /// As [`Running::finished`], but sends the standard output to `to`; fails with `aborted` if that is closed.
-    async fn forwarded(
-        mut self,
-        to: mpsc::Sender<Vec<u8>>,
-        aborted: Error,
-    ) -> Result<CommandOutput> {
-        let (stdout, mut stderr) = (Vec::new(), Vec::new());
-        while let Some(event) = self.events.recv().await {
-            match event {
-                CommandEvent::Output(Stream::Stdout, bytes) => {
-                    if to.send(bytes).await.is_err() {
-                        return Err(aborted);
-                    }
-                }
-                CommandEvent::Output(Stream::Stderr, bytes) => {
-                    bounded::extend_tail(&mut stderr, &bytes);
-                }
-                CommandEvent::Exited(exit) => {
-                    return Ok(CommandOutput {
-                        exit,
-                        stdout,
-                        stderr,
-                    });
-                }
-                CommandEvent::Lost(error) => return Err(error),
-            }
-        }
-        Err(events_ended())
+    async fn forwarded(self, to: mpsc::Sender<Vec<u8>>, aborted: Error) -> Result<CommandOutput> {
+        collected(self.events, Some((to, aborted)))
+            .await
+            .unwrap_or_else(|| Err(events_ended()))
     }
 }
 
-/// Collects the output of a command in memory, until its exit; `None` if there is none.
-async fn collected(mut events: mpsc::Receiver<CommandEvent>) -> Option<Result<CommandOutput>> {
+/// Collects the output of a command in memory, until its exit; `None` if there is none. The standard output goes to `to`,
+/// if that is given; the error is for a closed receiver.
+async fn collected(
+    mut events: mpsc::Receiver<CommandEvent>,
+    to: Option<(mpsc::Sender<Vec<u8>>, Error)>,
+) -> Option<Result<CommandOutput>> {
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     loop {
-        match events.recv().await? {
-            CommandEvent::Output(Stream::Stdout, bytes) => {
+        match (events.recv().await?, &to) {
+            (CommandEvent::Output(Stream::Stdout, bytes), Some((to, aborted))) => {
+                if to.send(bytes).await.is_err() {
+                    return Some(Err(aborted.clone()));
+                }
+            }
+            (CommandEvent::Output(Stream::Stdout, bytes), None) => {
                 if let Err(error) = bounded::extend(&mut stdout, &bytes) {
                     let message = format!("standard output of the command is {error}");
                     return Some(Err(Error::infra(message)));
                 }
             }
-            CommandEvent::Output(Stream::Stderr, bytes) => {
-                bounded::extend_tail(&mut stderr, &bytes)
+            (CommandEvent::Output(Stream::Stderr, bytes), _) => {
+                bounded::extend_tail(&mut stderr, &bytes);
             }
-            CommandEvent::Exited(exit) => {
+            (CommandEvent::Exited(exit), _) => {
                 return Some(Ok(CommandOutput {
                     exit,
                     stdout,
                     stderr,
                 }));
             }
-            CommandEvent::Lost(error) => return Some(Err(error)),
+            (CommandEvent::Lost(error), _) => return Some(Err(error)),
         }
     }
 }

@@ -41,12 +41,20 @@ pub(super) const KILL: Duration = Duration::from_secs(10);
 /// The hint if the program does not run lines.
 const NO_SHELL: &str = "commands are lines for a POSIX shell on the instance, `/bin/sh`; the program must run its last argument there";
 
+/// The hint if no program reaches the instance.
+const NO_CONNECT: &str =
+    "a platform whose `deploy` returns `Reach::ByPlatform` overrides `connect`";
+/// The possible causes of a missing exit status on a host that is reached by SSH.
+const KILLED_OR_CLOSED: &str = ": its shell was killed, or the server closed the channel (`ChannelTimeout` in its `sshd_config`)";
+
 /// The program that runs a line in the instance's shell.
 #[derive(Clone)]
 pub(super) enum ExecProgram {
     Container(ContainerReach),
     Programs(ProgramReach),
     Ssh(Arc<SshClients>),
+    /// No way to an instance that only its platform can connect to, where the platform does not.
+    None,
 }
 
 #[derive(Clone)]
@@ -66,72 +74,6 @@ enum Purpose {
     Sweep(Duration),
     /// A signal for another command.
     Signal,
-}
-
-impl ExecProgram {
-    /// Starts the program.
-    async fn start(
-        &self,
-        wrapped: &shell::WrappedLine,
-        lease: &str,
-        stdin: Option<CommandStdin>,
-        purpose: Purpose,
-    ) -> Result<Program> {
-        let mut command = match self {
-            Self::Container(reach) => in_container(reach, false, &wrapped.line),
-            Self::Programs(reach) => {
-                let mut command = program(&reach.exec, reach)?;
-                command.arg(&wrapped.line);
-                command
-            }
-            Self::Ssh(clients) => {
-                let is_urgent = purpose == Purpose::Signal;
-                return clients.start(wrapped, stdin, is_urgent).await;
-            }
-        };
-        // Marks the program, so that it is found on this host after its lease was abandoned.
-        match lease {
-            "" => command.env_remove(env::LEASE),
-            lease => command.env(env::LEASE, lease),
-        };
-        let (mut child, group) = local::start(command, stdin.is_some())?;
-        let pipe = child.stdin.take();
-        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        let end = ProgramEnd {
-            exit: async move { child.wait().await.ok().map(local::exit) },
-            after_output: false,
-        };
-        Ok(Program::of_process(pipe, stdin, stdout, stderr, end, group))
-    }
-
-    /// Returns the signal that killed the command's shell on the instance, from the exit status of the program: 128 plus
-    /// the number, or the signal itself if a user's program became the shell, or if a server told it.
-    fn shell_killed_by(&self, exit: &Exit) -> Option<String> {
-        match (exit, self) {
-            (Exit::Code(code), _) => process::signal_of_code(*code),
-            (Exit::Signal(_), Self::Container(_)) => None,
-            (Exit::Signal(signal), _) => Some(signal.clone()),
-        }
-    }
-
-    /// Describes a command that has started and whose exit status is unknown.
-    fn without_exit(&self) -> &'static str {
-        match self {
-            Self::Ssh(_) => {
-                "did not report the exit status of the command: its shell was killed, or the server closed the channel \
-                 (`ChannelTimeout` in its `sshd_config`)"
-            }
-            _ => "did not report the exit status of the command",
-        }
-    }
-
-    /// The shell that printed something instead of running a command.
-    fn printer(&self) -> &'static str {
-        match self {
-            Self::Ssh(_) => "its login shell",
-            _ => "it",
-        }
-    }
 }
 
 /// Creates a command that runs a line in a container, with a terminal (`tty`) or without.
@@ -169,6 +111,45 @@ impl PipedTransport {
             ExecProgram::Ssh(clients) => Some(clients),
             _ => None,
         }
+    }
+
+    /// Starts the program of a command.
+    async fn start(
+        &self,
+        wrapped: &shell::WrappedLine,
+        lease: &str,
+        stdin: Option<CommandStdin>,
+        purpose: Purpose,
+    ) -> Result<Program> {
+        let mut command = match &self.exec_program {
+            ExecProgram::Container(reach) => in_container(reach, false, &wrapped.line),
+            ExecProgram::Programs(reach) => {
+                let mut command = program(&reach.exec, reach)?;
+                command.arg(&wrapped.line);
+                command
+            }
+            ExecProgram::Ssh(clients) => {
+                let is_urgent = purpose == Purpose::Signal;
+                return clients.start(wrapped, stdin, is_urgent).await;
+            }
+            ExecProgram::None => {
+                let text = format!("the platform of `{}` does not connect to it", self.instance);
+                return Err(Error::infra(text).with_hint(NO_CONNECT));
+            }
+        };
+        // Marks the program, so that it is found on this host after its lease was abandoned.
+        match lease {
+            "" => command.env_remove(env::LEASE),
+            lease => command.env(env::LEASE, lease),
+        };
+        let (mut child, group) = local::start(command, stdin.is_some())?;
+        let pipe = child.stdin.take();
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let end = ProgramEnd {
+            exit: async move { child.wait().await.ok().map(local::exit) },
+            after_output: false,
+        };
+        Ok(Program::of_process(pipe, stdin, stdout, stderr, end, group))
     }
 
     /// As [`Transport::exec`].
@@ -393,8 +374,8 @@ impl Follower {
         mut stdin: Option<CommandStdin>,
     ) -> Result<(Program, Deadline)> {
         loop {
-            let exec_program = &self.piped.exec_program;
-            let started = exec_program.start(&self.wrapped, lease, stdin.take(), self.purpose);
+            let (piped, stdin) = (&self.piped, stdin.take());
+            let started = piped.start(&self.wrapped, lease, stdin, self.purpose);
             let mut program = tokio::select! {
                 program = started => program?,
                 error = passed(self.overdue()) => return Err(error),
@@ -547,14 +528,18 @@ impl Follower {
 
     /// Returns the last event of a command whose end markers are missing.
     fn ended_without_marker(&self, exited: Option<Exit>) -> CommandEvent {
-        let exec_program = &self.piped.exec_program;
+        let (printer, more) = match self.piped.ssh() {
+            Some(_) => ("its login shell", KILLED_OR_CLOSED),
+            None => ("it", ""),
+        };
         if self.filter.has_started() {
-            return match exited.and_then(|exit| exec_program.shell_killed_by(&exit)) {
+            let what = "did not report the exit status of the command";
+            return match exited.and_then(|exit| self.shell_killed_by(exit)) {
                 Some(signal) => CommandEvent::Exited(Exit::Signal(signal)),
-                None => self.piped.lost(exec_program.without_exit()),
+                None => self.piped.lost(&format!("{what}{more}")),
             };
         }
-        let (noise, printer) = (self.filter.noise(), exec_program.printer());
+        let noise = self.filter.noise();
         let what = format!("did not run the command; {printer} printed `{noise}`");
         match exited {
             Some(Exit::Code(code @ (0 | 126 | 127))) => {
@@ -566,6 +551,16 @@ impl Follower {
                 CommandEvent::Lost(Error::new(kind, text).with_hint(NO_SHELL))
             }
             _ => self.piped.lost(&what),
+        }
+    }
+
+    /// Returns the signal that killed the command's shell on the instance, from the exit status of the program: 128 plus
+    /// the number, or the signal itself if a user's program became the shell, or if a server told it.
+    fn shell_killed_by(&self, exit: Exit) -> Option<String> {
+        match (exit, &self.piped.exec_program) {
+            (Exit::Code(code), _) => process::signal_of_code(code),
+            (Exit::Signal(_), ExecProgram::Container(_)) => None,
+            (Exit::Signal(signal), _) => Some(signal),
         }
     }
 }

@@ -11,13 +11,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use ssh2::{MethodType, Session};
 
 use super::{
     Endpoint, auth,
     dial::{Proxy, dial},
-    handshake::{Handshake, timespec},
+    handshake::Handshake,
     host_key,
 };
 use crate::{
@@ -175,7 +175,7 @@ pub(super) fn knock(endpoint: &Endpoint, timeout: Duration) -> Result<()> {
     let (socket, _) = dial(&config, Instant::now() + timeout)
         .map_err(|error| failed(instance, &address, error))?;
     let mut fds = [PollFd::new(&socket, PollFlags::IN)];
-    let _ = rustix::event::poll(&mut fds, Some(&timespec(timeout)));
+    let _ = rustix::event::poll(&mut fds, Timespec::try_from(timeout).ok().as_ref());
     let mut byte = [0];
     match rustix::net::recv(&socket, &mut byte[..], rustix::net::RecvFlags::DONTWAIT) {
         Ok((1.., _)) => Ok(()),

@@ -170,7 +170,6 @@ impl LiveSession {
         context: &mut Context<'_>,
     ) -> Result<bool, SessionError> {
         let endpoint = Arc::clone(&self.endpoint);
-        let instance = &*endpoint.instance;
         let ended = self.update(leaving, context);
         self.check_alive(!queue.is_empty())?;
         if self.doubt.is_some() || self.asked.is_some() {
@@ -178,7 +177,8 @@ impl LiveSession {
             self.outbound = false;
             return Ok(false);
         }
-        let mut io = Io::new(instance, &self.link.session, context, &mut self.buffer);
+        let buffer = std::mem::take(&mut self.buffer);
+        let mut io = Io::new(&endpoint.instance, &self.link.session, context, buffer);
         let has_data = std::mem::take(&mut self.has_data);
         if let Some(spare) = &mut self.spare
             && has_closed(spare, has_data, &mut io)?
@@ -199,39 +199,32 @@ impl LiveSession {
             return Err(SessionError(reason.to_owned()));
         }
         close(&mut self.closing, &mut io)?;
-        let before = (io.progress, io.outbound);
+        let freed = io.progress;
         let started = self.start(queue);
         let starts = self.tasks.iter().any(Task::is_starting);
-        let mut io = Io::new(instance, &self.link.session, context, &mut self.buffer);
         for task in &mut self.tasks {
             task.write(&mut io)?;
         }
-        let written = (before.0 || io.progress, before.1 || io.outbound);
         let next = queue.front();
         self.wanted = next.is_some_and(|job| self.shells.is_empty() || job.request.is_none());
         self.urgent = next.is_some_and(|job| job.is_urgent);
-        let opened = self.open(instance, context)?;
+        let opened = self.open(&mut io)?;
         // Calls that wait for a packet leave those behind it in libssh2's buffer.
-        self.has_data = before.0 || opened.0 || starts;
-        let mut io = Io::new(instance, &self.link.session, context, &mut self.buffer);
+        self.has_data = freed || opened || starts;
         for task in &mut self.tasks {
             // The calls for other channels may have received data of this one.
             if has_data || task.has_more() || task.channel.eof() {
                 task.read(&mut io)?;
             }
         }
-        let progress = written.0 || opened.0 || started || io.progress;
-        self.outbound = written.1 || opened.1 || io.outbound;
+        (self.outbound, self.buffer) = (io.outbound, io.buffer);
+        let progress = ended || started || opened || io.progress;
         // A read for one channel also receives the data of other channels.
-        Ok(progress || ended || self.tasks.iter().any(Task::has_more))
+        Ok(progress || self.tasks.iter().any(Task::has_more))
     }
 
-    /// Opens the spare channel; returns whether there was progress, and whether the socket is full.
-    fn open(
-        &mut self,
-        instance: &str,
-        context: &mut Context<'_>,
-    ) -> Result<(bool, bool), SessionError> {
+    /// Opens the spare channel; returns true if it was opened.
+    fn open(&mut self, io: &mut Io<'_, '_>) -> Result<bool, SessionError> {
         let now = Instant::now();
         let pause = match self.wanted {
             true => RETRY,
@@ -242,14 +235,13 @@ impl LiveSession {
             || self.refused.is_some_and(|refused| now < refused + pause)
             || self.closes_unused && !self.can_open()
         {
-            return Ok((false, false));
+            return Ok(false);
         }
-        let mut io = Io::new(instance, &self.link.session, context, &mut self.buffer);
         match self.link.session.channel_session() {
             Ok(channel) => {
                 (self.spare, self.refusals) = (Some(channel), 0);
                 (self.refused, self.full) = (None, None);
-                Ok((true, false))
+                Ok(true)
             }
             Err(error) => {
                 if let Some(text) = io.classify(&error)? {
@@ -271,7 +263,7 @@ impl LiveSession {
                 } else if !self.used {
                     acknowledge_at_once(&self.link.socket);
                 }
-                Ok((false, io.outbound))
+                Ok(false)
             }
         }
     }
@@ -369,11 +361,7 @@ impl LiveSession {
         self.beaten = now;
         // Only if the socket is writable: libssh2 cannot complete a partially sent keepalive.
         let mut room = [PollFd::new(&self.link.socket, PollFlags::OUT)];
-        let at_once = Timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
-        if rustix::event::poll(&mut room, Some(&at_once)).is_ok_and(|ready| ready > 0) {
+        if rustix::event::poll(&mut room, Some(&Timespec::default())).is_ok_and(|ready| ready > 0) {
             self.link
                 .session
                 .keepalive_send()
@@ -434,7 +422,7 @@ fn has_closed(
     if !has_data {
         return Ok(channel.eof());
     }
-    match channel.read(io.buffer) {
+    match channel.read(&mut io.buffer) {
         Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(false),
         Err(error) => Err(SessionError(error.to_string())),
         Ok(read) => Ok(read == 0),

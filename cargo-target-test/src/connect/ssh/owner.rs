@@ -4,23 +4,27 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Weak, atomic::Ordering, mpsc},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
     task::{Context, Waker},
     thread,
     time::{Duration, Instant},
 };
 
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::{
     Endpoint, Job,
     connect::{self, Link},
-    handshake::{late, timespec},
+    handshake::late,
     io::SessionError,
     live::LiveSession,
     outbox::Outbox,
     poll_waker::PollWaker,
-    sessions::{Capacity, Sessions},
+    sessions::Sessions,
 };
 use crate::{
     connect::ssh_config::CONNECT_TIMEOUT,
@@ -31,19 +35,22 @@ use crate::{
 const GRACE: Duration = Duration::from_millis(500);
 
 pub(super) struct SessionThread {
-    endpoint: Arc<Endpoint>,
-    jobs: mpsc::Receiver<Job>,
-    poll_waker: Arc<PollWaker>,
-    queue: VecDeque<Job>,
-    state: ConnectionState,
+    pub(super) endpoint: Arc<Endpoint>,
+    pub(super) jobs: mpsc::Receiver<Job>,
+    pub(super) poll_waker: Arc<PollWaker>,
+    pub(super) queue: VecDeque<Job>,
+    pub(super) state: ConnectionState,
     /// Outboxes of ended commands whose readers are slow.
-    leaving: Vec<Outbox>,
-    sessions: Weak<Sessions>,
-    capacity: Capacity,
+    pub(super) leaving: Vec<Outbox>,
+    pub(super) sessions: Weak<Sessions>,
+    /// The number of commands that the session can run at once, which the server may limit further.
+    pub(super) capacity: Arc<AtomicUsize>,
 }
 
 /// The state of the connection.
-enum ConnectionState {
+#[derive(Default)]
+pub(super) enum ConnectionState {
+    #[default]
     Disconnected,
     /// A separate thread connects, because name resolution or an agent may hang.
     Connecting {
@@ -55,24 +62,6 @@ enum ConnectionState {
 }
 
 impl SessionThread {
-    pub(super) fn new(
-        endpoint: &Arc<Endpoint>,
-        jobs: mpsc::Receiver<Job>,
-        poll_waker: &Arc<PollWaker>,
-        (sessions, capacity): (Weak<Sessions>, Capacity),
-    ) -> Self {
-        Self {
-            endpoint: Arc::clone(endpoint),
-            jobs,
-            poll_waker: Arc::clone(poll_waker),
-            queue: VecDeque::new(),
-            state: ConnectionState::Disconnected,
-            leaving: Vec::new(),
-            sessions,
-            capacity,
-        }
-    }
-
     /// Runs the event loop until the transport is dropped and its last command has ended.
     pub(super) fn run(mut self) {
         let waker = Waker::from(Arc::clone(&self.poll_waker));
@@ -136,10 +125,10 @@ impl SessionThread {
             return;
         };
         if let Some(running) = live.room() {
-            self.capacity.raise(running);
+            self.capacity.fetch_max(running, Ordering::Relaxed);
         }
         let Some(running) = live.full() else { return };
-        self.capacity.set(running.max(1));
+        self.capacity.store(running.max(1), Ordering::Relaxed);
         let Some(sessions) = self.sessions.upgrade() else {
             return;
         };
@@ -277,7 +266,8 @@ impl SessionThread {
                     .map(|flags| PollFd::new(&live.link.socket, flags)),
             );
         }
-        let polled = rustix::event::poll(&mut fds, next.map(timespec).as_ref());
+        let next = next.and_then(|next| Timespec::try_from(next).ok());
+        let polled = rustix::event::poll(&mut fds, next.as_ref());
         let is_ready = |fd: &PollFd<'_>| !(fd.revents() - PollFlags::OUT).is_empty();
         let is_ready = |at| polled.is_ok() && fds.get(at).is_some_and(is_ready);
         let wakers = usize::from(poll_waker.is_some());

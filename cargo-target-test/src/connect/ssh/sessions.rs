@@ -3,6 +3,7 @@
 //! There is one session, and more if the running commands exceed its capacity.
 
 use std::{
+    collections::VecDeque,
     sync::{
         Arc, Mutex, Weak,
         atomic::{AtomicUsize, Ordering},
@@ -13,7 +14,11 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::{Endpoint, Job, owner::SessionThread, poll_waker::PollWaker};
+use super::{
+    Endpoint, Job,
+    owner::{ConnectionState, SessionThread},
+    poll_waker::PollWaker,
+};
 use crate::{
     connect::{
         CommandStdin, EVENTS,
@@ -40,25 +45,8 @@ struct SessionHandle {
     waker: Arc<PollWaker>,
     /// Each unfinished job holds a clone, so the reference count is the number of jobs.
     load: Arc<()>,
-    capacity: Capacity,
-}
-
-/// The number of commands that a session can run at once, which the server may limit further.
-#[derive(Clone)]
-pub(super) struct Capacity(Arc<AtomicUsize>);
-
-impl Capacity {
-    pub(super) fn raise(&self, commands: usize) {
-        self.0.fetch_max(commands, Ordering::Relaxed);
-    }
-
-    pub(super) fn set(&self, commands: usize) {
-        self.0.store(commands, Ordering::Relaxed);
-    }
-
-    fn get(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
-    }
+    /// The number of commands that the session can run at once, which the server may limit further.
+    capacity: Arc<AtomicUsize>,
 }
 
 impl Sessions {
@@ -132,10 +120,10 @@ impl Sessions {
         let more = usize::from(is_urgent);
         let free = all
             .iter()
-            .position(|session| session.load() < session.capacity.get() + more);
+            .position(|session| session.load() < session.capacity() + more);
         if free.is_none() && all.len() < SESSIONS {
             // A limit that the server imposed on one session applies to new sessions as well.
-            let capacity = all.iter().map(|session| session.capacity.get()).min();
+            let capacity = all.iter().map(SessionHandle::capacity).min();
             let capacity = capacity.unwrap_or(self.endpoint.limits.channels);
             all.push(SessionHandle::new(self, capacity));
             return Some(all.len() - 1);
@@ -148,13 +136,17 @@ impl SessionHandle {
     fn new(sessions: &Sessions, capacity: usize) -> Self {
         let (jobs, receiver) = mpsc::channel();
         let waker = Arc::new(PollWaker::new());
-        let capacity = Capacity(Arc::new(AtomicUsize::new(capacity)));
-        let session = SessionThread::new(
-            &sessions.endpoint,
-            receiver,
-            &waker,
-            (sessions.this.clone(), capacity.clone()),
-        );
+        let capacity = Arc::new(AtomicUsize::new(capacity));
+        let session = SessionThread {
+            endpoint: Arc::clone(&sessions.endpoint),
+            jobs: receiver,
+            poll_waker: Arc::clone(&waker),
+            queue: VecDeque::new(),
+            state: ConnectionState::default(),
+            leaving: Vec::new(),
+            sessions: sessions.this.clone(),
+            capacity: Arc::clone(&capacity),
+        };
         // If the thread cannot be started, its receiver is dropped and `send` fails.
         let _ = thread::Builder::new()
             .name(format!("ssh {}", sessions.endpoint.instance))
@@ -172,6 +164,10 @@ impl SessionHandle {
         // Fails if the session has no thread, which the job's receiver notices.
         let _ = self.jobs.send(job);
         self.waker.notify();
+    }
+
+    fn capacity(&self) -> usize {
+        self.capacity.load(Ordering::Relaxed)
     }
 
     /// Returns the number of unfinished jobs.

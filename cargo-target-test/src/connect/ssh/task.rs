@@ -180,7 +180,7 @@ impl Task {
             if self.outbox.is_full() {
                 return Ok(());
             }
-            match self.channel.stream(id).read(io.buffer) {
+            match self.channel.stream(id).read(&mut io.buffer) {
                 Ok(0) => {}
                 Ok(read) => {
                     io.progress = true;
