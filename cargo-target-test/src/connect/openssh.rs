@@ -22,7 +22,7 @@ use tokio::{
 
 use super::{
     CommandStdin, local,
-    program::{Program, ProgramEnd},
+    program::{ProgramEnd, StartedProgram},
     shell::{self, KeptShell, WrappedLine},
     ssh::{Endpoint, Limits},
     ssh_config::{self, SshConfig, Strict},
@@ -49,7 +49,7 @@ const DEBUG: &str = "debug1: ";
 pub(super) struct OpenSsh {
     endpoint: Arc<Endpoint>,
     /// Kept shells that serve no command.
-    shells: std::sync::Mutex<Vec<Program>>,
+    shells: std::sync::Mutex<Vec<StartedProgram>>,
     masters: Mutex<Vec<Arc<Master>>>,
 }
 
@@ -80,7 +80,7 @@ impl OpenSsh {
         &self,
         wrapped: &WrappedLine,
         stdin: Option<CommandStdin>,
-    ) -> Result<Program> {
+    ) -> Result<StartedProgram> {
         // They count as sessions.
         self.close_stale().await;
         if let Some(request) = &wrapped.request
@@ -96,14 +96,14 @@ impl OpenSsh {
     }
 
     /// Returns a kept shell, logging in if none is idle; `None` if a command must have a login of its own.
-    async fn shell(&self) -> Result<Option<Program>> {
+    async fn shell(&self) -> Result<Option<StartedProgram>> {
         let idle = sync::lock(&self.shells).pop();
         let login = self.endpoint.kept.login();
         let (None, Some(shell)) = (&idle, login) else {
             return Ok(idle);
         };
         let (requests, stdin) = mpsc::channel(1);
-        Ok(Some(Program {
+        Ok(Some(StartedProgram {
             shell: Some(shell),
             requests: Some(requests),
             ..self.open(&shell::keep(), Some(stdin)).await?
@@ -114,7 +114,8 @@ impl OpenSsh {
     async fn close_stale(&self) {
         let kept = &self.endpoint.kept;
         let is_current = |shell: &KeptShell| kept.is_current(shell);
-        let is_stale = |program: &mut Program| !program.shell.as_ref().is_some_and(is_current);
+        let is_stale =
+            |program: &mut StartedProgram| !program.shell.as_ref().is_some_and(is_current);
         let stale: Vec<_> = sync::lock(&self.shells).extract_if(.., is_stale).collect();
         for program in stale {
             program.close().await;
@@ -122,16 +123,16 @@ impl OpenSsh {
     }
 
     /// Keeps a shell for the next command.
-    pub(super) fn keep(&self, program: Program, shell: KeptShell) {
+    pub(super) fn keep(&self, program: StartedProgram, shell: KeptShell) {
         let mut shells = sync::lock(&self.shells);
         if shells.len() < self.endpoint.limits.channels {
             let shell = Some(shell);
-            shells.push(Program { shell, ..program });
+            shells.push(StartedProgram { shell, ..program });
         }
     }
 
     /// Opens a session that runs a line in the login shell.
-    async fn open(&self, line: &str, stdin: Option<CommandStdin>) -> Result<Program> {
+    async fn open(&self, line: &str, stdin: Option<CommandStdin>) -> Result<StartedProgram> {
         let mut retries = RETRIES;
         loop {
             let (master, open) = self.free_master().await?;
@@ -153,7 +154,9 @@ impl OpenSsh {
                         after_output: true,
                     };
                     let guard = (master, open);
-                    return Ok(Program::of_process(pipe, stdin, stdout, stderr, end, guard));
+                    return Ok(StartedProgram::of_process(
+                        pipe, stdin, stdout, stderr, end, guard,
+                    ));
                 }
                 Err(error) => error,
             };

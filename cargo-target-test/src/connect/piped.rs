@@ -23,7 +23,7 @@ use tokio::{
 use super::{
     CommandEvent, CommandOutput, CommandStdin, FileAccess, ProbeAnswer, Running, RunningEnd,
     SignalRequest, Transport, TransportFuture, input, local, own_command,
-    program::{LINGER, Program, ProgramEnd},
+    program::{LINGER, ProgramEnd, StartedProgram},
     shell,
     ssh_client::SshClients,
     timed_out,
@@ -120,7 +120,7 @@ impl PipedTransport {
         lease: &str,
         stdin: Option<CommandStdin>,
         purpose: Purpose,
-    ) -> Result<Program> {
+    ) -> Result<StartedProgram> {
         let mut command = match &self.exec_program {
             ExecProgram::Container(reach) => in_container(reach, false, &wrapped.line),
             ExecProgram::Programs(reach) => {
@@ -149,7 +149,9 @@ impl PipedTransport {
             exit: async move { child.wait().await.ok().map(local::exit) },
             after_output: false,
         };
-        Ok(Program::of_process(pipe, stdin, stdout, stderr, end, group))
+        Ok(StartedProgram::of_process(
+            pipe, stdin, stdout, stderr, end, group,
+        ))
     }
 
     /// As [`Transport::exec`].
@@ -372,7 +374,7 @@ impl Follower {
         &mut self,
         lease: &str,
         mut stdin: Option<CommandStdin>,
-    ) -> Result<(Program, Deadline)> {
+    ) -> Result<(StartedProgram, Deadline)> {
         loop {
             let (piped, stdin) = (&self.piped, stdin.take());
             let started = piped.start(&self.wrapped, lease, stdin, self.purpose);
@@ -406,7 +408,7 @@ impl Follower {
     }
 
     /// Waits until a kept shell has started the command; false if the shell ends instead.
-    async fn is_started(&mut self, program: &mut Program) -> Result<bool> {
+    async fn is_started(&mut self, program: &mut StartedProgram) -> Result<bool> {
         while program.shell.is_some() && self.filter.stamp().is_none() {
             match program.events.recv().await {
                 Some(CommandEvent::Output(stream, bytes)) => self.forward(stream, &bytes).await,
@@ -434,7 +436,7 @@ impl Follower {
 
     async fn follow(
         mut self,
-        mut program: Program,
+        mut program: StartedProgram,
         deadline: Deadline,
         signals: mpsc::UnboundedReceiver<SignalRequest>,
     ) {
@@ -468,7 +470,7 @@ impl Follower {
     }
 
     /// Keeps the shell for the next command; returns a program that serves no other.
-    fn keep(&self, mut program: Program) -> Option<Program> {
+    fn keep(&self, mut program: StartedProgram) -> Option<StartedProgram> {
         if let (Some(clients), Some(shell)) = (self.piped.ssh(), program.shell.take()) {
             // The group of the next command has the same number.
             self.group.send_replace(None);
@@ -498,7 +500,7 @@ impl Follower {
     }
 
     /// Forwards the output and returns the last event of the command.
-    async fn read(&mut self, program: &mut Program) -> CommandEvent {
+    async fn read(&mut self, program: &mut StartedProgram) -> CommandEvent {
         let mut exited = None;
         // After the end of the program, a process that still holds the pipes is not waited for.
         let mut late = Box::pin(local::sleep(None));

@@ -18,7 +18,7 @@ use super::{CommandEvent, CommandStdin, EVENTS, local, shell::KeptShell};
 pub(super) const LINGER: Duration = Duration::from_secs(2);
 
 /// A started program. Dropping it ends what is left of it.
-pub(super) struct Program {
+pub(super) struct StartedProgram {
     /// The output, and the exit status if there is one. Closed after both; output may follow the exit status if another
     /// process holds the pipes.
     pub(super) events: mpsc::Receiver<CommandEvent>,
@@ -53,7 +53,7 @@ pub(super) struct ProgramEnd<F> {
     pub(super) after_output: bool,
 }
 
-impl Program {
+impl StartedProgram {
     /// Follows a process, which reads `stdin`.
     pub(super) fn of_process(
         pipe: Option<impl AsyncWrite + Send + Unpin + 'static>,

@@ -14,7 +14,7 @@ use super::{
     CommandStdin, SshReach,
     openssh::OpenSsh,
     piped::KILL,
-    program::{Carrier, Program},
+    program::{Carrier, StartedProgram},
     shell::{KeptShell, WrappedLine},
     ssh::{Endpoint, Sessions},
     ssh_config::{self, Lines, SshConfig},
@@ -198,7 +198,7 @@ impl SshClients {
         wrapped: &WrappedLine,
         stdin: Option<CommandStdin>,
         is_urgent: bool,
-    ) -> Result<Program> {
+    ) -> Result<StartedProgram> {
         match self.uses_openssh() {
             true => self.openssh.start(wrapped, stdin).await,
             false => self.built_in.start(wrapped, stdin, is_urgent).await,
@@ -206,7 +206,7 @@ impl SshClients {
     }
 
     /// Keeps a shell for the next command.
-    pub(super) fn keep(&self, program: Program, shell: KeptShell) {
+    pub(super) fn keep(&self, program: StartedProgram, shell: KeptShell) {
         match program.carrier {
             // Fails if the session is lost.
             Carrier::Channel(back) => drop(back.send(shell)),

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     connect::{
         CommandStdin, EVENTS,
-        program::{Carrier, Program},
+        program::{Carrier, StartedProgram},
         shell::WrappedLine,
     },
     error::{Error, Result},
@@ -64,7 +64,7 @@ impl Sessions {
         wrapped: &WrappedLine,
         stdin: Option<CommandStdin>,
         is_urgent: bool,
-    ) -> Result<Program> {
+    ) -> Result<StartedProgram> {
         let (send, events) = tokio::sync::mpsc::channel(EVENTS);
         let (started, is_started) = oneshot::channel();
         let (back, returned) = oneshot::channel();
@@ -83,7 +83,7 @@ impl Sessions {
             let text = format!("`{instance}`: failed to start the connection thread");
             Err(Error::infra(text))
         })?;
-        Ok(Program {
+        Ok(StartedProgram {
             events,
             shell,
             requests: None,
