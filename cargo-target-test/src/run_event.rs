@@ -11,7 +11,7 @@ use target_fixtures::wire::{Exit, Measurement, Stream, SubResult};
 
 use crate::case::{
     CaseInfo,
-    reason::{DirtyReason, SkipReason},
+    reason::{DirtyReason, NotRunReason, SkipReason},
     verdict::{CaseCounts, Verdict},
 };
 
@@ -54,13 +54,14 @@ pub struct RunEvent {
 }
 
 impl RunEvent {
-    /// An event of the current version.
-    pub fn new(seq: u64, monotonic: Duration, wall: Duration, kind: RunEventKind) -> Self {
+    /// An event of the current version. Times are cut to whole microseconds: an event is what its line in a feed says.
+    pub fn new(seq: u64, monotonic: Duration, wall: Duration, mut kind: RunEventKind) -> Self {
+        kind.cut_times();
         Self {
             version: RUN_EVENT_VERSION,
             seq,
-            monotonic,
-            wall,
+            monotonic: micros::cut(monotonic),
+            wall: micros::cut(wall),
             kind,
         }
     }
@@ -285,6 +286,34 @@ pub enum RunEventKind {
         /// The reason.
         reason: SkipReason,
     },
+    /// A case or a test on the host is one of the run: all of these come before the first attempt. Without a later event
+    /// about the case, the run was killed before it.
+    Planned {
+        /// The case.
+        case: Arc<CaseInfo>,
+    },
+    /// A planned case has not run. Emitted at the end of the run.
+    NotRun {
+        /// The case.
+        case: Arc<CaseInfo>,
+        /// The reason.
+        reason: NotRunReason,
+    },
+    /// nextest's settings decide otherwise about an attempt than its end, if it ever began: a leak that fails, or a limit
+    /// that passes. This verdict counts. Emitted at the end of the run.
+    Overruled {
+        /// The attempt of a case, of a test that runs on the host, or of a deploy entry.
+        attempt: Attempt,
+        /// `Pass` or `Fail`.
+        verdict: Verdict,
+        /// nextest's reason.
+        reason: String,
+    },
+    /// A case has failed although its last attempt passed, by `flaky-result = "fail"`. Emitted at the end of the run.
+    FlakyFailed {
+        /// The last attempt.
+        attempt: Attempt,
+    },
     /// An instance was restored to a snapshot.
     Restored {
         /// The instance.
@@ -383,6 +412,24 @@ pub enum RunEventKind {
 }
 
 impl RunEventKind {
+    fn cut_times(&mut self) {
+        match self {
+            Self::DeployEnded { took, .. }
+            | Self::DeployShown { took, .. }
+            | Self::PrepareEnded { took, .. }
+            | Self::RecipeStep { took, .. }
+            | Self::LeaseGranted { waited: took, .. }
+            | Self::LeaseEnded { held: took, .. }
+            | Self::Fixture { took, .. }
+            | Self::Restored { took, .. }
+            | Self::Deleted { took, .. }
+            | Self::RemoteCommand { took, .. } => *took = micros::cut(*took),
+            Self::AttemptEnded { result, .. } => result.cut_times(),
+            Self::TargetUsed(used) => used.time = micros::cut(used.time),
+            _ => {}
+        }
+    }
+
     /// True for output and progress, which a slow aggregator may miss.
     pub fn may_be_dropped(&self) -> bool {
         matches!(

@@ -53,7 +53,7 @@ pub enum SummaryLevel {
     Table,
     /// Also failures, infra and the remaining instances
     Failures,
-    /// Also the targets, skipped cases and times
+    /// Also the targets, skipped cases, times and the path of the report
     #[default]
     Full,
 }
@@ -113,6 +113,7 @@ impl Aggregator for Summary {
                 };
                 self.note(&attempt.case, word);
             }
+            RunEventKind::Overruled { attempt, .. } => self.note(&attempt.case, None),
             RunEventKind::Skipped { case, reason } => {
                 self.skipped.push((Arc::clone(case), reason.clone()));
             }
@@ -266,7 +267,7 @@ impl Summary {
                 ui::note(format!("instance-seconds: {used}"));
             }
         }
-        ui::result(&self.counts);
+        ui::result_list(&self.counts);
     }
 
     /// Prints the part of the tests' time that fixtures took.

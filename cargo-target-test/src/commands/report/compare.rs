@@ -2,8 +2,11 @@
 
 use super::super::history::{Recorded, print_json, print_table, verdict};
 use crate::{
-    aggregate::history::ChangedCase, cli::Global, error::Result, provision::platform::Platforms,
-    ui::table::Cell,
+    aggregate::history::ChangedCase,
+    cli::Global,
+    error::Result,
+    provision::platform::Platforms,
+    ui::{self, table::Cell},
 };
 
 /// Compares two runs, `before` and `after`.
@@ -30,7 +33,7 @@ pub(super) fn compare(
     ];
     let rows = lists.iter().flat_map(|(change, cases)| {
         let cells = move |case: &ChangedCase| {
-            let before = case.verdict_before.map(|before| verdict(before, 1));
+            let before = case.verdict_before.map(|before| verdict(Some(before), 1));
             let seconds = |time: f64| format!("{time:.3} s");
             vec![
                 Cell::left(change),
@@ -43,7 +46,12 @@ pub(super) fn compare(
         };
         cases.iter().map(cells)
     });
+    let rows: Vec<_> = rows.collect();
+    if rows.is_empty() {
+        ui::note("no case is newly failing, fixed or slower");
+        return Ok(0);
+    }
     let header = ["change", "case", "before", "after", "took", "takes"];
-    print_table(&header, rows.collect());
+    print_table(&header, rows);
     Ok(0)
 }
