@@ -24,7 +24,7 @@ use super::{
     CommandEvent, CommandOutput, CommandStdin, FileAccess, ProbeAnswer, Running, RunningEnd,
     SignalRequest, Transport, TransportFuture, input, local, own_command,
     program::{LINGER, ProgramEnd, StartedProgram},
-    shell,
+    shell, ssh,
     ssh_client::SshClients,
     timed_out,
 };
@@ -33,6 +33,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     process,
     secret::Bound,
+    sync,
 };
 
 /// The timeout of killing a command.
@@ -206,7 +207,8 @@ impl PipedTransport {
     async fn forward_signals(
         self,
         wrapped: shell::WrappedLine,
-        mut to: SignalledGroup,
+        mut group: watch::Receiver<Option<u32>>,
+        is_signalled: Arc<AtomicBool>,
         mut signals: mpsc::UnboundedReceiver<SignalRequest>,
         killed: oneshot::Sender<Result<()>>,
     ) {
@@ -214,10 +216,10 @@ impl PipedTransport {
         while let Some(request) = signals.recv().await {
             if wrapped.request.is_some() {
                 // Before, there may be no process to signal. Fails if the command has ended.
-                let _ = to.group.wait_for(Option::is_some).await;
+                let _ = group.wait_for(Option::is_some).await;
             }
-            to.is_signalled.store(true, Ordering::SeqCst);
-            let group = *to.group.borrow();
+            is_signalled.store(true, Ordering::SeqCst);
+            let group = *group.borrow();
             let sent = self.signal(&wrapped, group, &request.name).await;
             if request.name == "KILL"
                 && let Some(killed) = killed.take()
@@ -273,7 +275,10 @@ impl Transport for PipedTransport {
 
     fn knock(&self, timeout: Duration) -> TransportFuture<()> {
         match self.ssh() {
-            Some(clients) => Box::pin(clients.endpoint.knock(timeout)),
+            Some(clients) => {
+                let endpoint = Arc::clone(&clients.endpoint);
+                Box::pin(sync::blocking(move || ssh::knock(&endpoint, timeout)))
+            }
             None => Box::pin(std::future::ready(Ok(()))),
         }
     }
@@ -316,12 +321,6 @@ impl Transport for PipedTransport {
         let swept = self.succeed(shell::sweep(lease), Purpose::Sweep(timeout), what);
         Box::pin(async move { swept.await.map(drop) })
     }
-}
-
-/// The process group of a command, for the task that forwards signals.
-struct SignalledGroup {
-    group: watch::Receiver<Option<u32>>,
-    is_signalled: Arc<AtomicBool>,
 }
 
 /// The time at which a command ends at the latest, and the error.
@@ -443,13 +442,13 @@ impl Follower {
         let events = self.events.clone();
         let (killed, kill) = oneshot::channel();
         // Not a part of this future: a command may end before the program that signals it.
-        let wrapped = self.wrapped.clone();
-        let group = SignalledGroup {
-            group: self.group.subscribe(),
-            is_signalled: Arc::clone(&self.is_signalled),
-        };
-        let forward = self.piped.clone();
-        tokio::spawn(forward.forward_signals(wrapped, group, signals, killed));
+        tokio::spawn(self.piped.clone().forward_signals(
+            self.wrapped.clone(),
+            self.group.subscribe(),
+            Arc::clone(&self.is_signalled),
+            signals,
+            killed,
+        ));
         let last = tokio::select! {
             last = self.read(&mut program) => last,
             Ok(killed) = kill => {

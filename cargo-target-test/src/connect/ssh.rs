@@ -2,10 +2,7 @@
 
 // Must not call libssh2: `ssh/*` does.
 
-use std::{
-    sync::{Arc, OnceLock, atomic::AtomicUsize},
-    time::Duration,
-};
+use std::sync::{Arc, OnceLock, atomic::AtomicUsize};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -15,7 +12,7 @@ use super::{
     shell::{KeptShell, KeptShells},
     ssh_client::SshClients,
 };
-use crate::{connect::SshReach, error::Result, sync};
+use crate::{connect::SshReach, error::Result};
 
 mod auth;
 mod connect;
@@ -31,6 +28,7 @@ mod poll_waker;
 mod sessions;
 mod task;
 
+pub(super) use connect::knock;
 pub use limits::Limits;
 pub(super) use sessions::Sessions;
 
@@ -57,17 +55,6 @@ pub(super) struct Endpoint {
     pub(super) losses: AtomicUsize,
     /// Type and fingerprint of the key that the host presented at the first login.
     pub(super) host_key: OnceLock<String>,
-}
-
-impl Endpoint {
-    /// As [`Transport::knock`].
-    pub(super) fn knock(
-        self: &Arc<Self>,
-        timeout: Duration,
-    ) -> impl Future<Output = Result<()>> + Send + use<> {
-        let endpoint = Arc::clone(self);
-        sync::blocking(move || connect::knock(&endpoint, timeout))
-    }
 }
 
 /// A command for a session thread.

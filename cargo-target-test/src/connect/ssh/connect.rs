@@ -165,7 +165,7 @@ fn look_up(password: &Bound, progress: &Sender<Progress>) -> Result<(String, Str
 /// Waits for the banner of a server, for at most `timeout`.
 ///
 /// A booting machine may accept connections long before its SSH server answers. Succeeds if the server is behind a proxy.
-pub(super) fn knock(endpoint: &Endpoint, timeout: Duration) -> Result<()> {
+pub(in crate::connect) fn knock(endpoint: &Endpoint, timeout: Duration) -> Result<()> {
     let instance = &endpoint.instance;
     let config = ssh_config::resolve(&endpoint.reach)?;
     if config.proxy_jump.is_some() || config.proxy_command.is_some() {
