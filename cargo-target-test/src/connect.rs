@@ -7,7 +7,7 @@
 use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use target_fixtures::wire::{Exit, Password, ShellCommand, Stream, Sudo};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     bounded,
@@ -179,18 +179,15 @@ pub struct RunningEnd {
 pub struct SignalRequest {
     /// The name: `TERM`.
     pub name: String,
-    /// Takes the events of the command that sends the signal.
-    sent: mpsc::Sender<CommandEvent>,
+    /// Takes the result.
+    sent: oneshot::Sender<Result<()>>,
 }
 
 impl SignalRequest {
     /// Reports that the signal was sent, or the reason that it was not.
     pub fn answer(self, result: Result<()>) {
         // Fails if the sender has dropped its future.
-        let _ = self.sent.try_send(match result {
-            Ok(()) => CommandEvent::Exited(Exit::Code(0)),
-            Err(error) => CommandEvent::Lost(error),
-        });
+        let _ = self.sent.send(result);
     }
 }
 
@@ -284,75 +281,64 @@ impl Running {
     /// [`ErrorKind::Usage`] if no process is left, the signal does not exist, or the instance refuses it;
     /// [`ErrorKind::Infra`] if the connection is lost.
     pub fn signal(&self, name: &str) -> impl Future<Output = Result<()>> + Send + use<> {
-        let (sent, events) = mpsc::channel(EVENTS);
+        let (sent, result) = oneshot::channel();
         let name = name.to_owned();
         // Fails if the command has exited.
-        let _ = self.signals.send(SignalRequest {
-            name: name.clone(),
-            sent,
-        });
+        let _ = self.signals.send(SignalRequest { name, sent });
         async move {
-            match collected(events, None).await {
-                Some(ended) => shell::signalled(&name, ended?),
-                None => Err(Error::usage("the command has already ended")),
-            }
+            let ended = |_| Err(Error::usage("the command has already ended"));
+            result.await.unwrap_or_else(ended)
         }
     }
 
     /// Waits until the command exits and collects the output in memory: at most 16 MiB of standard output, and the end
     /// of standard error.
     pub(crate) async fn finished(self) -> Result<CommandOutput> {
-        collected(self.events, None)
-            .await
-            .unwrap_or_else(|| Err(events_ended()))
+        collected(self.events, None).await
     }
 
     /// As [`Running::finished`], but sends the standard output to `to`; fails with `aborted` if that is closed.
     async fn forwarded(self, to: mpsc::Sender<Vec<u8>>, aborted: Error) -> Result<CommandOutput> {
-        collected(self.events, Some((to, aborted)))
-            .await
-            .unwrap_or_else(|| Err(events_ended()))
+        collected(self.events, Some((to, aborted))).await
     }
 }
 
-/// Collects the output of a command in memory, until its exit; `None` if there is none. The standard output goes to `to`,
-/// if that is given; the error is for a closed receiver.
+/// Collects the output of a command in memory, until its exit. The standard output goes to `to`, if that is given; the
+/// error is for a closed receiver.
 async fn collected(
     mut events: mpsc::Receiver<CommandEvent>,
     to: Option<(mpsc::Sender<Vec<u8>>, Error)>,
-) -> Option<Result<CommandOutput>> {
+) -> Result<CommandOutput> {
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-    loop {
-        match (events.recv().await?, &to) {
+    while let Some(event) = events.recv().await {
+        match (event, &to) {
             (CommandEvent::Output(Stream::Stdout, bytes), Some((to, aborted))) => {
                 if to.send(bytes).await.is_err() {
-                    return Some(Err(aborted.clone()));
+                    return Err(aborted.clone());
                 }
             }
             (CommandEvent::Output(Stream::Stdout, bytes), None) => {
                 if let Err(error) = bounded::extend(&mut stdout, &bytes) {
                     let message = format!("standard output of the command is {error}");
-                    return Some(Err(Error::infra(message)));
+                    return Err(Error::infra(message));
                 }
             }
             (CommandEvent::Output(Stream::Stderr, bytes), _) => {
                 bounded::extend_tail(&mut stderr, &bytes);
             }
             (CommandEvent::Exited(exit), _) => {
-                return Some(Ok(CommandOutput {
+                return Ok(CommandOutput {
                     exit,
                     stdout,
                     stderr,
-                }));
+                });
             }
-            (CommandEvent::Lost(error), _) => return Some(Err(error)),
+            (CommandEvent::Lost(error), _) => return Err(error),
         }
     }
-}
-
-/// The error of a command whose events ended without an exit.
-fn events_ended() -> Error {
-    Error::other("the events of the command ended before its exit")
+    Err(Error::other(
+        "the events of the command ended before its exit",
+    ))
 }
 
 fn sudo_password(command: &ShellCommand) -> Option<&Password> {
