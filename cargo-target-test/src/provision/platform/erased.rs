@@ -31,6 +31,7 @@ pub trait DynPlatform: PlatformSyntax {
     fn connect(&self, spec: &InstanceSpec, deployed: &Deployed) -> Arc<dyn Transport>;
     fn check_alive(&self, spec: &InstanceSpec, deployed: &Deployed) -> Result<()>;
     fn console(&self, spec: &InstanceSpec) -> Option<PathBuf>;
+    fn output(&self, spec: &InstanceSpec) -> Result<Option<String>>;
     fn address(&self, spec: &InstanceSpec, deployed: &Deployed) -> Result<Option<IpAddr>>;
     fn find(&self, label: &str, like: Option<&InstanceSpec>) -> Result<Vec<Found>>;
     fn find_owned(&self, owner: &str, like: Option<&InstanceSpec>) -> Result<Vec<Found>>;
@@ -137,6 +138,10 @@ impl<P: Platform> DynPlatform for Erased<P> {
 
     fn console(&self, spec: &InstanceSpec) -> Option<PathBuf> {
         self.0.console(spec)
+    }
+
+    fn output(&self, spec: &InstanceSpec) -> Result<Option<String>> {
+        self.0.output(&parsed::<P>(spec)?)
     }
 
     fn address(&self, spec: &InstanceSpec, deployed: &Deployed) -> Result<Option<IpAddr>> {
