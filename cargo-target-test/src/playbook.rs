@@ -70,7 +70,7 @@ pub use self::{
     scenario::{Mode, Scenario, chosen as chosen_scenarios, matches, staged},
     schema::{HistorySettings, PoolSettings, Select, Store},
     tables::{Defaults, MetadataKey, MetadataSettings, Rules},
-    wait::{Pattern, Wait, WaitCondition},
+    wait::{Pattern, Wait},
 };
 use self::{
     diagnostic::{Problem, Problems},
