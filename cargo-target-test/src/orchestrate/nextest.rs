@@ -31,7 +31,7 @@ use crate::{
         nextest::{CargoNextest, Stage},
     },
     process,
-    provision::{BoxFuture, InstanceSet, PoolProvisioner, Provisioner, Report},
+    provision::{BoxFuture, InstanceSet, PoolProvisioner, Provisioner},
     run_event::{CleanUp, RunEventKind, Sink, TargetTime},
     ui,
 };
@@ -172,10 +172,10 @@ impl Nextest {
         sink: &Sink,
         (tally, since): (&Tally, SystemTime),
         ended: &NextestEnd,
-        report: Report,
+        clean_up: CleanUp,
     ) -> RunResult {
         let nextest = self.nextest_report(sink, since);
-        let counts = self.counts(cases, sink, (tally, nextest.as_ref()), ended, &report);
+        let counts = self.counts(cases, sink, (tally, nextest.as_ref()), ended, &clean_up);
         let by_label = tally.case_counts(&self.entries(cases), nextest.as_ref());
         for used in self.sets.iter().map(|set| set.used()) {
             let cases = by_label.get(&Some(used.target.as_str().into()));
@@ -187,7 +187,6 @@ impl Nextest {
                 cases: cases.cloned().unwrap_or_default(),
             }));
         }
-        let clean_up = CleanUp::from(report);
         sink.emit(RunEventKind::CleanedUp(clean_up.clone()));
         let mut by_result: CaseCounts = by_label.values().sum();
         // The reports have these tests too.
@@ -236,7 +235,7 @@ impl Nextest {
         sink: &Sink,
         (tally, nextest): (&Tally, Option<&NextestReport>),
         ended: &NextestEnd,
-        report: &Report,
+        report: &CleanUp,
     ) -> RunCounts {
         let warn = |message: String| warn(sink, message);
         let by_signal = ended.statuses.iter().find(|one| one.code().is_none());
