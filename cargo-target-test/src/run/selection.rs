@@ -27,7 +27,7 @@ use std::{
 use crate::{
     aggregate::history,
     case::CaseInfo,
-    cli::{NextestArgs, NextestCall, RunArgs},
+    cli::{Class, NextestArgs, RunArgs},
     error::{Error, Result},
     execute::{
         broker::BrokerPlace,
@@ -392,13 +392,13 @@ fn words(args: &NextestArgs, scene: Option<String>) -> Result<Words> {
         (option, format!("{shim} {debugger}"))
     };
     Ok(Words {
-        build: args.words(NextestCall::Build),
+        build: args.words(Class::Build),
         select: match scene {
             Some(scene) => args.select_within(&scene),
-            None => args.words(NextestCall::Select),
+            None => args.words(Class::Selection),
         },
-        matching: args.words(NextestCall::Match),
-        run: args.words(NextestCall::Run),
+        matching: args.words(Class::All),
+        run: args.words(Class::Run),
         debugger: debugger.map(with_shim),
     })
 }
