@@ -12,7 +12,9 @@ use crate::{
     cli::{CheckArgs, Global, NextestArgs, RunArgs},
     error::{Error, Result},
     execute::nextest::{CargoNextest, Words},
-    playbook::{OnDirty, Origin, Playbook, PlaybookTarget, Recipe, Select, flatten, toml_key},
+    playbook::{
+        OnDirty, Origin, Playbook, PlaybookTarget, Recipe, Select, flatten, is_inside, toml_key,
+    },
     provision::{platform::Platforms, pool::Pool},
     run::{
         mode,
@@ -221,12 +223,8 @@ fn write_target(text: &mut String, target: &PlaybookTarget) {
     let lines: Vec<_> = lines
         .into_iter()
         .map(|(key, value)| {
-            let inside = |of: &str| {
-                key.strip_prefix(of)
-                    .is_some_and(|rest| rest.starts_with('.'))
-            };
             let mut docs = target.param_docs.iter();
-            let doc = docs.find(|(of, _)| **of == key || inside(of));
+            let doc = docs.find(|(of, _)| **of == key || is_inside(&key, of));
             let doc = doc.map(|(_, doc)| doc).filter(|doc| !doc.is_empty());
             let doc = doc.map_or(String::new(), |doc| format!(": {}", doc.replace('\n', " ")));
             (origin(target, &key) + &doc, format!("{key} = {value}"))
@@ -272,14 +270,10 @@ fn origin(target: &PlaybookTarget, key: &str) -> String {
     if target.param_docs.contains_key(key) && !target.places.contains_key(key) {
         return "default".to_owned();
     }
-    let above = |given: &str| {
-        key.strip_prefix(given)
-            .is_some_and(|rest| rest.starts_with('.'))
-    };
     let found = target
         .origins
         .iter()
-        .filter(|(given, _)| *given == key || above(given));
+        .filter(|(given, _)| *given == key || is_inside(key, given));
     match found.max_by_key(|(given, _)| given.len()) {
         Some((_, Origin::Platform)) => format!("[platforms.{}]", target.platform),
         Some((_, Origin::Target)) => "target".to_owned(),

@@ -15,7 +15,10 @@ use nextest_metadata::{
 };
 use sha2::{Digest, Sha256};
 
-use crate::error::{Error, Result};
+use crate::{
+    digest,
+    error::{Error, Result},
+};
 
 /// The binary id of deploy entries.
 pub const DEPLOY_BINARY: &str = "@target-test";
@@ -217,14 +220,10 @@ impl Stage {
 /// Returns the name of a binary's file in a listing's folder.
 pub fn listing_file(binary: &Path, ignored: bool) -> String {
     let digest = Sha256::digest(binary.as_os_str().as_encoded_bytes());
-    let name = digest[..12].iter().fold(String::new(), |mut name, byte| {
-        let _ = write!(name, "{byte:02x}");
-        name
-    });
-    if ignored {
-        format!("{name}-ignored")
-    } else {
-        name
+    let name = digest::hex(&digest[..12]);
+    match ignored {
+        true => format!("{name}-ignored"),
+        false => name,
     }
 }
 
