@@ -295,7 +295,7 @@ impl Selection {
     /// # Errors
     /// Fails if a debugger was requested and not exactly one case was chosen.
     fn debugged(&self, instance_sets: &InstanceSets) -> Result<Option<(Arc<InstanceSet>, u32)>> {
-        if !self.is_debugged() {
+        if !self.nextest.debugs() {
             return Ok(None);
         }
         match (self.entries.cases.as_slice(), self.entries.plain.as_slice()) {
@@ -332,10 +332,6 @@ impl Selection {
     pub fn target_directory(&self) -> &Path {
         let build = &self.summary.rust_build_meta;
         build.target_directory.as_std_path()
-    }
-
-    fn is_debugged(&self) -> bool {
-        self.nextest.debugs()
     }
 
     fn chosen_cases(&self) -> impl Iterator<Item = &plan::Case> {
