@@ -29,6 +29,8 @@ mod machines;
 mod messages;
 /// Metrics, and their comparison with earlier runs.
 mod metrics;
+/// Tests that run on their target.
+mod on_target;
 /// People who look at a target: shells, commands, copies, leases by hand.
 mod people;
 /// Platforms: their schemas, and what becomes of scripts when somebody dies.

@@ -14,8 +14,12 @@ mod entries;
 mod history;
 /// Names of the real world.
 mod names;
+/// Notices to servers.
+mod notices;
 /// JUnit, the feed, output files.
 mod reports;
+/// Differences since a run.
+mod repro;
 /// Filters and partitions.
 mod selection;
 /// Verdicts and exit codes.

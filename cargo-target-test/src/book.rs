@@ -23,6 +23,7 @@ page!(container, "container.md");
 page!(command, "command.md");
 page!(machine, "machine.md");
 page!(programs, "programs.md");
+page!(on_target, "on-target.md");
 page!(talking, "talking.md");
 page!(fixtures, "fixtures.md");
 page!(metrics, "metrics.md");

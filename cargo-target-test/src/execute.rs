@@ -6,6 +6,7 @@ mod executor;
 mod health;
 mod host_process;
 pub mod nextest;
+mod on_target;
 pub mod programs;
 pub mod run_folder;
 pub mod runner;
@@ -15,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 pub use executor::{Executor, Launch, Launcher, LocalLauncher, ProcessEnd};
 pub use host_process::HostProcess;
+pub use on_target::OnTarget;
 pub use shell_executor::ShellTests;
 
 /// Returns the path of one part of an attempt's output: `stdout`, `stderr`, `log` or `artifacts`.

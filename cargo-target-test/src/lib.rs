@@ -52,7 +52,7 @@
 //! ```
 //!
 //! - [`Executor`](execute::Executor): runs one case on one lease. [`ShellTests`](execute::ShellTests) runs command lines
-//!   and the files of folders.
+//!   and the files of folders, [`OnTarget`](execute::OnTarget) test binaries.
 //! - [`Aggregator`](aggregate::Aggregator): consumes the [`RunEvent`](run_event::RunEvent)s of a run as they happen.
 //! - [`Orchestrator`](orchestrate::Orchestrator): runs many cases. [`Pull`](orchestrate::Pull) gives the next case to
 //!   whatever machine is free.

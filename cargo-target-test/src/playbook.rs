@@ -54,7 +54,7 @@ pub(crate) use self::nearest::{did_you_mean, meant};
 pub(crate) use self::scenario::{nearest_or_all, unknown as unknown_name};
 pub(crate) use self::tables::{BUILT_IN as BUILT_IN_MODES, known_modes};
 pub use self::{
-    around::{AroundTests, BuiltInCheck, HealthCheck, OnFinding, OwnCheck},
+    around::{AroundTests, BuiltInCheck, HealthCheck, OnFinding, OwnCheck, TestSide},
     criteria::{Priorities, Rule, Texts, Times},
     definition::Definition,
     env::{Env, EnvName},

@@ -54,13 +54,14 @@ pub struct RunEvent {
 }
 
 impl RunEvent {
-    /// An event of the current version.
-    pub fn new(seq: u64, monotonic: Duration, wall: Duration, kind: RunEventKind) -> Self {
+    /// An event of the current version. Times are cut to whole microseconds: an event is what its line in a feed says.
+    pub fn new(seq: u64, monotonic: Duration, wall: Duration, mut kind: RunEventKind) -> Self {
+        kind.cut_times();
         Self {
             version: RUN_EVENT_VERSION,
             seq,
-            monotonic,
-            wall,
+            monotonic: micros::cut(monotonic),
+            wall: micros::cut(wall),
             kind,
         }
     }
@@ -383,6 +384,24 @@ pub enum RunEventKind {
 }
 
 impl RunEventKind {
+    fn cut_times(&mut self) {
+        match self {
+            Self::DeployEnded { took, .. }
+            | Self::DeployShown { took, .. }
+            | Self::PrepareEnded { took, .. }
+            | Self::RecipeStep { took, .. }
+            | Self::LeaseGranted { waited: took, .. }
+            | Self::LeaseEnded { held: took, .. }
+            | Self::Fixture { took, .. }
+            | Self::Restored { took, .. }
+            | Self::Deleted { took, .. }
+            | Self::RemoteCommand { took, .. } => *took = micros::cut(*took),
+            Self::AttemptEnded { result, .. } => result.cut_times(),
+            Self::TargetUsed(used) => used.time = micros::cut(used.time),
+            _ => {}
+        }
+    }
+
     /// True for output and progress, which a slow aggregator may miss.
     pub fn may_be_dropped(&self) -> bool {
         matches!(

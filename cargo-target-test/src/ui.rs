@@ -29,6 +29,9 @@ pub use style::{Style, set_color};
 /// The width of the words before lines, as in nextest's output.
 pub const WORD_WIDTH: usize = 12;
 
+/// The start of lines on the result of a run.
+const RESULT: &str = "target-test: ";
+
 /// The first failure to write to standard output.
 static STDOUT_ERROR: Mutex<Option<io::Error>> = Mutex::new(None);
 
@@ -75,7 +78,30 @@ pub fn note(text: impl std::fmt::Display) {
 
 /// Prints a line on the result of a run to standard error.
 pub fn result(text: impl std::fmt::Display) {
-    plain(&format!("target-test: {text}\n"));
+    plain(&format!("{RESULT}{text}\n"));
+}
+
+/// Prints a result like [`result`], which on a narrow terminal continues below after a comma.
+pub fn result_list(text: impl std::fmt::Display) {
+    let line = format!("{RESULT}{text}");
+    let room = columns_err().unwrap_or(usize::MAX);
+    plain(&format!("{}\n", broken_after_commas(&line, room)));
+}
+
+/// Breaks a line of a result that is wider than `room`.
+fn broken_after_commas(line: &str, room: usize) -> String {
+    let mut broken = String::new();
+    let mut width = 0;
+    for part in line.split_inclusive(", ") {
+        if width + part.trim_end().chars().count() > room && width > RESULT.len() {
+            broken.truncate(broken.trim_end().len());
+            broken.push_str(&format!("\n{:1$}", "", RESULT.len()));
+            width = RESULT.len();
+        }
+        broken.push_str(part);
+        width += part.chars().count();
+    }
+    broken
 }
 
 /// Prints a line like nextest's to standard error: a word at the right of a column, and a text.
@@ -154,6 +180,11 @@ pub fn raw(text: &str) {
 /// Writes bytes to standard output unchanged and flushes them. The caller redacts secrets, across the whole stream.
 pub fn bytes_out(bytes: &[u8]) {
     try_bytes_out(bytes);
+}
+
+/// Writes bytes to standard error unchanged. The caller redacts secrets, across the whole stream.
+pub fn bytes_err(text: &[u8]) {
+    bytes(text);
 }
 
 /// Writes bytes to standard output like [`bytes_out`]; returns false if standard output is closed or cannot be written.
@@ -251,4 +282,24 @@ pub fn error(error: &Error) {
 /// Prints a hint.
 pub fn hint(text: impl std::fmt::Display) {
     line("hint", Style::Bold, text);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_narrow_line_continues_after_a_comma() {
+        let line = "target-test: 12 cases: 7 passed, 2 skipped, 3 failed";
+        for room in [line.len(), usize::MAX] {
+            assert_eq!(broken_after_commas(line, room), line);
+        }
+        let broken = "target-test: 12 cases: 7 passed, 2 skipped,\n             3 failed";
+        for room in [line.len() - 1, 43] {
+            assert_eq!(broken_after_commas(line, room), broken);
+        }
+        let narrow =
+            "target-test: 12 cases: 7 passed,\n             2 skipped,\n             3 failed";
+        assert_eq!(broken_after_commas(line, 25), narrow);
+    }
 }

@@ -115,6 +115,28 @@ fn targets_are_told_before_a_run_and_counted_after_it() {
     world.is_clean();
 }
 
+/// Who sits at the console opens the report; a CI keeps its folder.
+#[test]
+fn the_path_of_the_report_is_the_last_line_in_dev_and_debug() {
+    let world = world();
+    let runs = ["dev", "debug", "ci", "demo"].map(|mode| {
+        let run = world.run(&["--mode", mode, "seed::smoke[east]"]).code(0);
+        let last = run.stderr.lines().next_back().expect("a line").to_owned();
+        (mode, run.lines_with(&["report.html"]), last)
+    });
+    for (mode, count, last) in runs {
+        let is_told = ["dev", "debug"].contains(&mode);
+        assert_eq!(count, usize::from(is_told), "{mode}");
+        let path = last.strip_prefix("      Report ").map(std::path::Path::new);
+        assert_eq!(
+            path.is_some_and(std::path::Path::is_file),
+            is_told,
+            "{mode}: {last}"
+        );
+    }
+    world.run(&["--delete-targets"]).code(0);
+}
+
 #[test]
 fn a_terminal_has_colours_unless_they_are_unwanted() {
     if !Terminal::is_here() {
@@ -135,6 +157,21 @@ fn a_terminal_has_colours_unless_they_are_unwanted() {
         );
         assert!(plain.contains("PASSED  INSTANCES  SECONDS\n"), "{plain}");
     }
+}
+
+/// The table leaves columns out, and the sum breaks after a comma.
+#[test]
+fn a_narrow_terminal_breaks_no_word() {
+    if !Terminal::is_here() {
+        return;
+    }
+    let line = ["--", "--exact", "seed::smoke[east]", "seed::smoke[west]"];
+    let world = world();
+    let terminal = Terminal::narrow(world.tool(&line));
+    assert_eq!(terminal.code(), 0);
+    let screen = terminal.screen();
+    let sum = "target-test: 2 cases: 2 passed, 0 skipped, 0 failed as expected, 0 failed,\n             0 infra\n";
+    assert!(screen.contains(sum), "{screen}");
 }
 
 /// As in a playbook: what is written in a file does not depend on where somebody stands.

@@ -282,6 +282,10 @@ fn two_runs_share_one_history() {
     let same = world
         .run(&["report", "--compare", one, two, "--json"])
         .code(0);
+    world
+        .run(&["report", "--compare", one, two])
+        .code(0)
+        .says("no case is newly failing, fixed or slower");
     let same = json(&same);
     assert_eq!(same["newly-failing"], Value::Array(Vec::new()), "{same}");
 }

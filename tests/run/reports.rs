@@ -215,6 +215,52 @@ fn other_programs_read_the_reports() {
     read_by_others("feed", &schema, &oldest);
 }
 
+/// `report` makes the files of a run again, byte by byte, also after later runs.
+#[test]
+fn reports_are_made_again_as_they_were() {
+    let world = World::on_machines(&format!("{GOOD}{BAD}"));
+    let names = [
+        "passes[",
+        "fails[good]",
+        "skips[good]",
+        "flaky[good]",
+        "prints[good]",
+        "fails_once[good]",
+        "fails_as_known[good]",
+        "parts::has_subtests[good]",
+        "results::reports[good]",
+    ];
+    let files = ["report.html", "junit.xml"];
+    let read_all = |folder: &Path| files.map(|file| fs::read(folder.join(file)).expect("a report"));
+    let runs: Vec<_> = (0..2)
+        .map(|_| {
+            world.run(&names).code(100);
+            let folder = world.folder();
+            let written = read_all(&folder);
+            (folder, written)
+        })
+        .collect();
+    for (folder, written) in runs {
+        for file in files {
+            fs::remove_file(folder.join(file)).expect("a report");
+        }
+        world
+            .run(&["report", &folder.display().to_string()])
+            .code(0);
+        for ((file, made), written) in files.iter().zip(read_all(&folder)).zip(&written) {
+            let at = made
+                .iter()
+                .zip(written)
+                .position(|(one, other)| one != other);
+            assert!(
+                made == *written,
+                "{}/{file} from byte {at:?}",
+                folder.display()
+            );
+        }
+    }
+}
+
 /// Iterations of a stress run are joined each with its own.
 #[test]
 fn iterations_are_told_apart() {

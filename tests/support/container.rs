@@ -1,6 +1,6 @@
 //! A container engine with a store of its own, shared by all tests and kept between runs for its image.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, process::Command};
+use std::{ffi::OsStr, fs, os::unix::fs::PermissionsExt, path::PathBuf, process::Command};
 
 use super::repository;
 
@@ -24,13 +24,7 @@ impl Engine {
             store: folder.join("containers"),
             rootfs: folder.join("rootfs.tar"),
         };
-        let made = Command::new(repository().join("tests/support/rootfs"))
-            .arg(&this.rootfs)
-            .output();
-        let made = made.map_err(|error| error.to_string())?;
-        if !made.status.success() {
-            return Err(String::from_utf8_lossy(&made.stderr).into_owned());
-        }
+        this.make_rootfs(&[])?;
         this.write_program();
         let tried = this
             .command(&["info", "--format", "{{.Host.OCIRuntime.Name}}"])
@@ -39,6 +33,28 @@ impl Engine {
         match tried.status.success() {
             true => Ok(this),
             false => Err(String::from_utf8_lossy(&tried.stderr).into_owned()),
+        }
+    }
+
+    /// The same, with the C library of this host in its containers.
+    ///
+    /// # Errors
+    /// Why none can run.
+    pub(crate) fn with_glibc() -> Result<Self, String> {
+        let mut this = Self::start()?;
+        this.rootfs.set_file_name("rootfs-glibc.tar");
+        let ours = std::env::current_exe().expect("the test binary");
+        this.make_rootfs(&[ours.as_os_str()])?;
+        Ok(this)
+    }
+
+    fn make_rootfs(&self, more: &[&OsStr]) -> Result<(), String> {
+        let mut rootfs = Command::new(repository().join("tests/support/rootfs"));
+        let made = rootfs.arg(&self.rootfs).args(more).output();
+        let made = made.map_err(|error| error.to_string())?;
+        match made.status.success() {
+            true => Ok(()),
+            false => Err(String::from_utf8_lossy(&made.stderr).into_owned()),
         }
     }
 

@@ -8,6 +8,9 @@ use std::{
 /// As a person's shell does: runs the program, whose Ctrl-C is not its own, and then has its exit code.
 const SHELL: &str = "trap : INT; \"$@\"; echo $? >\"$CODE\"; exec sleep 1000";
 
+/// The usual number of columns.
+const WIDE: &str = "130";
+
 /// As a window of one program: the program leads the terminal's session. Its exit code is that of the window.
 const ALONE: &str = "exec \"$@\"";
 
@@ -38,17 +41,23 @@ impl Terminal {
     /// Opens a terminal of 30 lines for this program.
     #[track_caller]
     pub(crate) fn open(tool: Tool) -> Self {
-        Self::with(SHELL, tool)
+        Self::with(SHELL, WIDE, tool)
+    }
+
+    /// Opens a terminal of 80 columns for this program.
+    #[track_caller]
+    pub(crate) fn narrow(tool: Tool) -> Self {
+        Self::with(SHELL, "80", tool)
     }
 
     /// Opens a terminal whose session this program leads.
     #[track_caller]
     pub(crate) fn leading(tool: Tool) -> Self {
-        Self::with(ALONE, tool)
+        Self::with(ALONE, WIDE, tool)
     }
 
     #[track_caller]
-    fn with(shell: &str, tool: Tool) -> Self {
+    fn with(shell: &str, columns: &str, tool: Tool) -> Self {
         let program = tool.into_command();
         let this = Self {
             folder: TempDir::new().expect("a temporary folder"),
@@ -66,7 +75,7 @@ impl Terminal {
             "new-session",
             "-d",
             "-x",
-            "130",
+            columns,
             "-y",
             "30",
         ]);

@@ -53,7 +53,7 @@ pub enum SummaryLevel {
     Table,
     /// Also failures, infra and the remaining instances
     Failures,
-    /// Also the targets, skipped cases and times
+    /// Also the targets, skipped cases, times and the path of the report
     #[default]
     Full,
 }
@@ -266,7 +266,7 @@ impl Summary {
                 ui::note(format!("instance-seconds: {used}"));
             }
         }
-        ui::result(&self.counts);
+        ui::result_list(&self.counts);
     }
 
     /// Prints the part of the tests' time that fixtures took.

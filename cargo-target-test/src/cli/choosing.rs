@@ -2,7 +2,7 @@
 
 use clap::{Args, ValueEnum};
 
-use crate::plan::Prefer;
+use crate::{plan::Prefer, playbook::TestSide};
 
 /// Selection of targets and cases, in addition to nextest's own selection.
 #[derive(Clone, Debug, Default, Args)]
@@ -22,6 +22,9 @@ pub struct ChoosingArgs {
     /// Run these scenarios of the playbook
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub scenario: Vec<String>,
+    /// Place of test processes, whatever the playbook says
+    #[arg(long, value_name = "WHERE", value_enum, hide_short_help = true)]
+    pub runs_on: Option<TestSide>,
     /// Run only the cases that failed, or that were infra, in an earlier run
     #[arg(long, value_name = "WHICH", value_enum)]
     pub rerun_cases: Option<RerunArg>,
@@ -61,6 +64,7 @@ impl ChoosingArgs {
         or(&mut self.on, others.on);
         or(&mut self.scenario, others.scenario);
         self.criteria.splice(0..0, others.criteria);
+        self.runs_on = self.runs_on.or(others.runs_on);
         self.rerun_cases = self.rerun_cases.or(others.rerun_cases);
         self.of = self.of.take().or(others.of);
         self.prefer = self.prefer.or(others.prefer);

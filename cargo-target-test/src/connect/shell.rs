@@ -33,7 +33,7 @@ pub(crate) use machine::{
 };
 use machine::{as_root, as_root_by_password};
 pub(crate) use processes::{signal, signalled, sweep};
-pub(crate) use program::program_place;
+pub(crate) use program::{missing_libraries, program_place, unpack_program};
 pub(crate) use question::{answer, ask, unknown_reason};
 
 /// The maximum length of a wrapped command in bytes, which must fit into an SSH packet.

@@ -142,13 +142,22 @@ impl Transfer {
     }
 
     async fn send_file(&self, from: &Path, to: &str, mode: FileMode) -> Result<()> {
-        let mut file = open(from)?;
+        self.send(open(from)?, to, mode).await
+    }
+
+    /// Sends the content that is read to a file.
+    async fn send(
+        &self,
+        mut from: impl Read + Send + 'static,
+        to: &str,
+        mode: FileMode,
+    ) -> Result<()> {
         let (send, pieces) = mpsc::channel(4);
         let counted = Arc::clone(&self.moved);
         let read = tokio::task::spawn_blocking(move || {
             loop {
                 let mut bytes = vec![0; CHUNK];
-                let read = file.read(&mut bytes)?;
+                let read = from.read(&mut bytes)?;
                 bytes.truncate(read);
                 let piece = if read == 0 {
                     Piece::End

@@ -93,6 +93,11 @@ pub trait Launcher: Send + Sync {
     /// # Errors
     /// If the process cannot be started.
     fn launch(&self, launch: Launch) -> BoxFuture<'_, Result<ProcessEnd>>;
+
+    /// Completes when no process is wanted any more; an executor that prepares one stops. By default never.
+    fn abandoned(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::pending())
+    }
 }
 
 /// A process to start.

@@ -6,6 +6,7 @@ use std::{
     fs::File,
     io::{Read, Seek, SeekFrom},
     path::{Path, PathBuf},
+    process::Command,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -15,7 +16,7 @@ use std::{
 
 use super::{
     Executor, Launch, Launcher,
-    broker::{ActiveLease, ActiveLeases, BrokerPlace, CaseTable},
+    broker::{ActiveLease, ActiveLeases, BrokerPlace, CaseTable, LeasingCase},
     health::{Health, HealthChange},
     output_file, plain_name,
 };
@@ -61,37 +62,80 @@ impl Executor for HostProcess {
         sink: &'a Sink,
     ) -> BoxFuture<'a, AttemptResult> {
         Box::pin(async move {
-            match self.leases.get(lease.id()) {
-                Some(active) => self.attempt(attempt, &active, lease, launcher, sink).await,
-                None => {
-                    let cause =
-                        format!("the broker does not serve the lease of `{}`", attempt.case);
-                    AttemptResult::new(Verdict::Infra(cause))
+            match self.begin(attempt, lease) {
+                Ok(begun) => {
+                    let command = self.command(&begun);
+                    self.watch(&begun, command, launcher, sink).await
                 }
+                Err(verdict) => AttemptResult::new(verdict),
             }
         })
     }
 }
 
+/// An attempt of a case of the run, on a lease that the broker serves.
+pub(super) struct BegunAttempt<'a> {
+    attempt: &'a Attempt,
+    lease: &'a Lease,
+    pub(super) active: Arc<ActiveLease>,
+    /// The path of the test binary on this host.
+    pub(super) binary: &'a Path,
+    pub(super) case: &'a LeasingCase,
+}
+
 impl HostProcess {
-    async fn attempt(
+    /// Finds the case and the lease of an attempt; infra if one of them is unknown.
+    pub(super) fn begin<'a>(
+        &'a self,
+        attempt: &'a Attempt,
+        lease: &'a Lease,
+    ) -> Result<BegunAttempt<'a>, Verdict> {
+        let active = self.leases.get(lease.id()).ok_or_else(|| {
+            let case = &attempt.case;
+            Verdict::Infra(format!("the broker does not serve the lease of `{case}`"))
+        })?;
+        let (binary, case) = self.table.case(&attempt.case).ok_or_else(|| {
+            Verdict::Infra(format!("`{}` is not a case of this run", attempt.case))
+        })?;
+        Ok(BegunAttempt {
+            attempt,
+            lease,
+            active,
+            binary,
+            case,
+        })
+    }
+
+    /// Returns the command of the test process.
+    fn command(&self, begun: &BegunAttempt<'_>) -> Command {
+        let BegunAttempt {
+            active,
+            binary,
+            case,
+            ..
+        } = begun;
+        let mut command = case.start.command(binary);
+        let binary = binary.to_string_lossy();
+        command.envs(self.place.variables(&binary, &case.full_name, active));
+        command
+    }
+
+    /// Starts the process of an attempt, waits for its end, and judges it.
+    pub(super) async fn watch(
         &self,
-        attempt: &Attempt,
-        active: &ActiveLease,
-        lease: &Lease,
+        begun: &BegunAttempt<'_>,
+        command: Command,
         launcher: &dyn Launcher,
         sink: &Sink,
     ) -> AttemptResult {
-        let Some((binary, case)) = self.table.case(&attempt.case) else {
-            let cause = format!("`{}` is not a case of this run", attempt.case);
-            return AttemptResult::new(Verdict::Infra(cause));
-        };
+        let BegunAttempt {
+            attempt,
+            lease,
+            active,
+            case,
+            ..
+        } = begun;
         let output = self.output_of(attempt);
-        let mut command = case.start.command(binary);
-        let variables = self
-            .place
-            .variables(&binary.to_string_lossy(), &case.full_name, active);
-        command.envs(variables);
         let around = case.instance_set.around();
         let checks = around.map_or(&[][..], |around| &around.checks);
         let before = Health::of(active.machines(), checks).await;

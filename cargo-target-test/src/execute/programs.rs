@@ -22,7 +22,7 @@ use crate::{
 };
 pub use cargo_build::CargoBuild;
 use cargo_build::{BinaryId, BuildForm, Messages, has_std};
-use elf::{Arch, ElfNeeds};
+use elf::{Arch, ElfNeeds, NeededLibc};
 
 /// The programs of a workspace.
 #[derive(Debug)]
@@ -70,6 +70,10 @@ struct Program {
     /// Locked during a build, so that each form is built once.
     builds: Mutex<BTreeMap<BuildForm, BuildResult>>,
 }
+
+/// The test binaries of a run, by their paths on this host; each is read once.
+#[derive(Debug, Default)]
+pub struct TestBinaries(Mutex<BTreeMap<PathBuf, Arc<BuiltProgram>>>);
 
 /// The result of a build: the program, or the message.
 type BuildResult = Result<Arc<BuiltProgram>, String>;
@@ -289,12 +293,84 @@ fn static_form(arch: &Arch, directory: &Path) -> BuildForm {
     BuildForm::Static(triple.to_owned())
 }
 
+impl TestBinaries {
+    /// Returns a test binary. Blocks while it is read for the first time.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub(super) fn read(&self, path: &Path) -> Result<Arc<BuiltProgram>> {
+        let mut read = lock(&self.0);
+        if let Some(known) = read.get(path) {
+            return Ok(Arc::clone(known));
+        }
+        let binary = Arc::new(BuiltProgram::read(path.to_owned())?);
+        read.insert(path.to_owned(), Arc::clone(&binary));
+        Ok(binary)
+    }
+}
+
 impl BuiltProgram {
+    /// Returns the reason that a machine with these facts cannot run the program, if they show one.
+    pub(super) fn misfit(&self, facts: &BTreeMap<String, String>) -> Option<String> {
+        let elf = self.elf.as_ref()?;
+        let fact = |key| facts.get(key).map(String::as_str).unwrap_or_default();
+        let (arch, libc) = (fact("arch"), fact("libc"));
+        if !elf.fits_arch(arch) {
+            let own = elf.arch.map_or("another architecture", |own| own.machine);
+            return Some(format!("it is built for {own}, and the instance is {arch}"));
+        }
+        // An unknown library is looked for by the loader.
+        (!libc.is_empty() && !elf.fits_libc(libc))
+            .then(|| format!("it needs {}, and the instance has {libc}", elf.libc))
+    }
+
+    /// True if the program needs glibc on its machine.
+    pub(super) fn needs_glibc(&self) -> bool {
+        let libc = self.elf.as_ref().map(|elf| &elf.libc);
+        matches!(libc, Some(NeededLibc::Glibc(..)))
+    }
+
+    /// The triple that links programs of this architecture statically.
+    pub(super) fn static_triple(&self) -> Option<&'static str> {
+        Some(self.elf.as_ref()?.arch?.musl)
+    }
+
     fn read(path: PathBuf) -> Result<Self> {
         Ok(Self {
             hash: hash_file(&path)?,
             elf: ElfNeeds::read(&path)?,
             path,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn misfits_are_named() {
+        let built = BuiltProgram {
+            path: PathBuf::new(),
+            hash: String::new(),
+            elf: Some(ElfNeeds {
+                arch: Arch::of_machine("x86_64"),
+                libc: NeededLibc::Glibc(2, 39),
+            }),
+        };
+        let misfit = |facts: &[(&str, &str)]| {
+            let facts = facts.iter();
+            let facts = facts.map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+            built.misfit(&facts.collect())
+        };
+        assert_eq!(misfit(&[("arch", "x86_64"), ("libc", "glibc 2.39")]), None);
+        assert_eq!(misfit(&[]), None);
+        let old = misfit(&[("libc", "glibc 2.31")]);
+        let said = "it needs glibc 2.39, and the instance has glibc 2.31";
+        assert_eq!(old.as_deref(), Some(said));
+        let other = misfit(&[("arch", "s390x")]);
+        let said = "it is built for x86_64, and the instance is s390x";
+        assert_eq!(other.as_deref(), Some(said));
+        assert_eq!(built.static_triple(), Some("x86_64-unknown-linux-musl"));
     }
 }

@@ -22,6 +22,7 @@ use crate::{
 
 mod broker;
 mod child;
+mod on_target;
 mod tees;
 
 use broker::{BrokerClient, Told};
@@ -31,6 +32,11 @@ use child::{CaughtSignals, ChildEnd, OutputHandling};
 pub const VERB: &str = "runner";
 /// The hidden verb before a user's debugger.
 pub const DEBUG_VERB: &str = "debug-runner";
+
+/// The hidden verb of the process that stands for a test on a target.
+pub const ON_TARGET_VERB: &str = "on-target";
+/// All verbs of the runner.
+pub const VERBS: [&str; 3] = [VERB, DEBUG_VERB, ON_TARGET_VERB];
 
 /// The suffix of the runner's program name. A separate small program loads in a fraction of the time.
 const SUFFIX: &str = "-runner";
@@ -61,11 +67,15 @@ struct Call {
 /// Runs the verb with the arguments after it, and returns the exit code.
 pub fn main(verb: &OsStr, arguments: Vec<OsString>) -> u8 {
     process::write_no_core();
-    let answer =
-        Call::parse(verb == DEBUG_VERB, arguments).and_then(|call| match call.arguments.first() {
-            Some(first) if first == "--list" => call.list(),
-            _ => call.run(),
-        });
+    let answer = match verb == ON_TARGET_VERB {
+        true => on_target::main(arguments),
+        false => Call::parse(verb == DEBUG_VERB, arguments).and_then(|call| {
+            match call.arguments.first() {
+                Some(first) if first == "--list" => call.list(),
+                _ => call.run(),
+            }
+        }),
+    };
     answer.unwrap_or_else(|error| {
         ui::error(&error);
         error.exit_code()
@@ -251,7 +261,7 @@ fn reasons(expected: &[ExpectedFailure]) -> String {
     reasons.join(", ")
 }
 
-/// Returns the exit code of a failed test; ends this process if a signal ended the test.
+/// Returns the exit code of a test; ends this process if a signal ended the test.
 fn exit_of(exit: &Exit) -> u8 {
     match exit {
         Exit::Code(code) => u8::try_from(*code).unwrap_or(EXIT_FAILED),

@@ -23,7 +23,7 @@ use crate::{
     },
     error::Result,
     execute::{
-        Executor, HostProcess,
+        Executor, HostProcess, OnTarget,
         broker::{
             ActiveLeases, Broker, BrokerPlace, BrokerSetup, CaseTable, Clients, PreviousLookup,
         },
@@ -163,6 +163,14 @@ impl Nextest {
             counter: AtomicU64::new(0),
             unknown: Mutex::default(),
         }
+    }
+
+    /// Returns the executor of this run's tests on both sides, which keeps their output in a folder.
+    ///
+    /// # Errors
+    /// Fails if the path of the current executable is unknown.
+    pub fn on_target(&self, output: PathBuf) -> Result<OnTarget> {
+        OnTarget::new(self.host_process(output))
     }
 
     /// Emits the last events of a run, and returns its result.

@@ -1,7 +1,9 @@
-//! The keys of a target about the time around a test: the checks before and after it, and the artifacts that are collected.
+//! The keys of a target about the time around a test: where its process runs, the checks before and after it, and the
+//! artifacts that are collected.
 //!
 //! Must not know how checks are made and artifacts collected.
 
+use clap::ValueEnum;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use target_fixtures::metadata::{Artifact, CollectWhen};
@@ -17,6 +19,9 @@ use super::{
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct AroundTests {
+    /// The place of test processes. Default: host.
+    #[serde(skip_serializing_if = "is_default")]
+    pub runs_on: TestSide,
     /// The artifacts that are collected after a test.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub collect: Vec<Artifact>,
@@ -29,6 +34,20 @@ pub struct AroundTests {
     /// The meaning of a finding. Default: fail.
     #[serde(skip_serializing_if = "is_default")]
     pub on_finding: OnFinding,
+}
+
+/// The place of test processes.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ValueEnum,
+)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum TestSide {
+    /// On this host, beside the tool
+    #[default]
+    Host,
+    /// On the instance that the test leases
+    Target,
 }
 
 /// A check of an instance before and after a test: what is new after the test is a finding.
@@ -132,6 +151,7 @@ pub(super) fn check(
         }
     }
     AroundTests {
+        runs_on: common.runs_on.take().unwrap_or_default(),
         collect: collect
             .into_iter()
             .filter_map(|artifact| check_artifact(artifact, problems))

@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Definition, PlaybookTarget, Recipe, criteria::Texts, diagnostic::list, nearest::did_you_mean,
+    Definition, PlaybookTarget, Recipe, TestSide, criteria::Texts, diagnostic::list,
+    nearest::did_you_mean,
 };
 use crate::error::{Error, Result};
 
@@ -21,6 +22,9 @@ pub struct Scenario {
     /// The recipe that replaces the recipes of the targets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recipe: Option<String>,
+    /// The place of test processes on all targets of the scenario: `"host"` or `"target"`. Default: that of each target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runs_on: Option<TestSide>,
     /// A nextest filterset that selects the cases.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filterset: Option<String>,
@@ -100,6 +104,9 @@ pub fn staged(
                 target.name = format!("{}.{}", scenario.name, target.name);
             }
             target.scenario = Some(scenario.name.clone());
+            if let Some(side) = scenario.runs_on {
+                target.lifecycle.around.runs_on = side;
+            }
             let recipe = scenario.recipe.as_ref().and_then(|name| recipes.get(name));
             if let Some(recipe) = recipe {
                 target.lifecycle.recipe = Some(Arc::new(recipe.clone()));

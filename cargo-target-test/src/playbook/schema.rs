@@ -14,7 +14,7 @@ use toml::{
 };
 
 use super::{
-    around::{ArtifactSchema, HealthCheck, OnFinding},
+    around::{ArtifactSchema, HealthCheck, OnFinding, TestSide},
     criteria::Rule,
     diagnostic::{Problem, Problems},
     env::Env,
@@ -117,6 +117,8 @@ pub(super) struct Common {
     /// Capabilities that requirements of tests are checked against: `memory = "8 GiB"`, `cores = 4`.
     #[schemars(with = "BTreeMap<String, Capability>")]
     pub(super) capabilities: Option<BTreeMap<Spanned<String>, Spanned<toml::Value>>>,
+    /// The place of test processes: `"host"` (the default), or `"target"`, the instance itself.
+    pub(super) runs_on: Option<TestSide>,
     /// The triple that programs of tests are built for: `"aarch64-unknown-linux-gnu"`. Default: the one of the tests.
     #[schemars(with = "String")]
     pub(super) triple: Option<String>,
@@ -300,6 +302,6 @@ mod tests {
             OWN_KEYS.iter().all(|own| keys.iter().any(|key| key == own)),
             "{keys:?}"
         );
-        assert_eq!(keys.len(), 22);
+        assert_eq!(keys.len(), 23);
     }
 }

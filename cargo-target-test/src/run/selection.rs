@@ -13,6 +13,7 @@ mod programs;
 mod rerun;
 mod reuse;
 mod runner;
+mod runs_on;
 mod scenes;
 mod staging;
 mod words;
@@ -187,6 +188,7 @@ impl Selection {
         };
         choice.choose()?;
         choice.check_reuse()?;
+        choice.check_runs_on()?;
         choice.warn_of_missed();
         Ok(choice)
     }

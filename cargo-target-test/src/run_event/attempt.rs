@@ -96,6 +96,18 @@ pub struct AttemptResult {
 }
 
 impl AttemptResult {
+    pub(super) fn cut_times(&mut self) {
+        for time in [
+            &mut self.waited,
+            &mut self.took,
+            &mut self.fixtures,
+            &mut self.tear_down,
+        ] {
+            *time = micros::cut(*time);
+        }
+        self.timed_out = self.timed_out.map(micros::cut);
+    }
+
     /// A result without instances, times and output.
     pub fn new(verdict: Verdict) -> Self {
         Self {

@@ -12,7 +12,12 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration
     Ok(Duration::from_micros(u64::deserialize(from)?))
 }
 
-/// The same for a duration that may be absent.
+/// Cuts a duration to whole microseconds.
+pub(super) fn cut(time: Duration) -> Duration {
+    time - Duration::from_nanos(u64::from(time.subsec_nanos() % 1000))
+}
+
+/// Serializes a duration that may be absent.
 pub(super) mod option {
     use super::{Deserialize, Deserializer, Duration, Serializer};
 

@@ -40,6 +40,11 @@ fn error() -> Option<String> {
     Some("no quota".to_owned())
 }
 
+/// A time that no line can have: it is cut.
+fn took() -> Duration {
+    MS + Duration::from_nanos(400)
+}
+
 fn lease() -> String {
     "run-7".to_owned()
 }
@@ -63,7 +68,7 @@ fn kinds() -> Vec<RunEventKind> {
         },
         Kind::DeployEnded {
             instance: instance(),
-            took: MS,
+            took: took(),
             reused: false,
             target: None,
             reach: None,
@@ -75,7 +80,7 @@ fn kinds() -> Vec<RunEventKind> {
         Kind::RecipeStep {
             instance: instance(),
             step: "run true".to_owned(),
-            took: MS,
+            took: took(),
             error: None,
         },
         Kind::Facts {
@@ -84,13 +89,13 @@ fn kinds() -> Vec<RunEventKind> {
         },
         Kind::PrepareEnded {
             instance: instance(),
-            took: MS,
+            took: took(),
             error: None,
         },
         Kind::DeployShown {
             attempt: attempt(),
             instance: instance(),
-            took: MS,
+            took: took(),
             verdict: Verdict::Infra("no quota".to_owned()),
         },
         Kind::Console {
@@ -103,7 +108,7 @@ fn kinds() -> Vec<RunEventKind> {
             lease: lease(),
             attempt: attempt(),
             instances: instances(),
-            waited: MS,
+            waited: took(),
         },
         Kind::AttemptStarted {
             attempt: attempt(),
@@ -118,7 +123,7 @@ fn kinds() -> Vec<RunEventKind> {
             instance: instance(),
             lease: lease(),
             command: "uname -r".to_owned(),
-            took: MS,
+            took: took(),
             exit: Exit::Code(3),
         },
         Kind::Record {
@@ -152,7 +157,7 @@ fn kinds() -> Vec<RunEventKind> {
             name: "hello::db".to_owned(),
             instance: Some(instance()),
             torn_down: true,
-            took: MS,
+            took: took(),
             error: error(),
         },
         Kind::Warning {
@@ -168,11 +173,11 @@ fn kinds() -> Vec<RunEventKind> {
         Kind::LeaseEnded {
             lease: lease(),
             instances: instances(),
-            held: MS,
+            held: took(),
         },
         Kind::Restored {
             instance: instance(),
-            took: MS,
+            took: took(),
             error: None,
         },
         Kind::Dirty {
@@ -184,7 +189,7 @@ fn kinds() -> Vec<RunEventKind> {
         },
         Kind::Deleted {
             instance: instance(),
-            took: MS,
+            took: took(),
             error: error(),
         },
     ];
@@ -197,7 +202,7 @@ fn kinds() -> Vec<RunEventKind> {
     kinds.push(Kind::TargetUsed(TargetTime {
         target: "ubuntu".to_owned(),
         instances: 2,
-        time: MS,
+        time: took(),
         cost: 1.5,
         cases: CaseCounts::default(),
     }));
@@ -220,9 +225,9 @@ fn kinds() -> Vec<RunEventKind> {
     let result = AttemptResult {
         verdict: Verdict::Fail,
         instances: instances(),
-        waited: MS,
-        took: 2 * MS,
-        fixtures: MS,
+        waited: took(),
+        took: 2 * took(),
+        fixtures: took(),
         tear_down: Duration::ZERO,
         exit: Some(Exit::Signal("ABRT".to_owned())),
         message: None,
@@ -259,7 +264,7 @@ fn kinds() -> Vec<RunEventKind> {
 
 fn events() -> Vec<RunEvent> {
     let wall = Duration::from_micros(1_700_000_000_000_001);
-    let event = |(seq, kind)| RunEvent::new(seq, seq as u32 * MS, wall, kind);
+    let event = |(seq, kind)| RunEvent::new(seq, seq as u32 * MS + (took() - MS), wall, kind);
     (0_u64..).zip(kinds()).map(event).collect()
 }
 

@@ -207,10 +207,10 @@ impl History {
     /// If the file cannot be read.
     pub fn previous_run(&self, repository: &str, run: &str) -> Result<Option<PastRun>> {
         let select = format!(
-            "SELECT {RUN} FROM runs WHERE repository = ?1 AND run <> ?2 AND started <= \
-             coalesce((SELECT started FROM runs WHERE repository = ?1 AND run = ?2), started) \
+            "SELECT {RUN} FROM runs WHERE repository = ?1 AND {} \
              AND EXISTS (SELECT 1 FROM attempts WHERE attempts.run = runs.id) \
-             ORDER BY started DESC LIMIT 1"
+             ORDER BY started DESC LIMIT 1",
+            began_before("?2")
         );
         self.ask(|connection| {
             let found = connection.query_row(&select, [repository, run], past_run);
@@ -264,8 +264,8 @@ impl History {
     }
 
     /// Returns the values of a metric in the last `most` passing attempts of a test on a target, newest first. `label`
-    /// is the text in the brackets of its case names, without a repetition; `None` for a test on the host. `before` is a
-    /// run that does not count.
+    /// is the text in the brackets of its case names, without a repetition; `None` for a test on the host. Only runs that
+    /// began before the run `before` count; all others, if it is not recorded.
     ///
     /// # Errors
     /// If the file cannot be read.
@@ -277,19 +277,22 @@ impl History {
         before: &str,
         most: u32,
     ) -> Result<Vec<PastMetric>> {
-        let select = "SELECT runs.run, attempts.ended, value, unit FROM metrics \
-                      JOIN cases ON cases.id = metrics.case_id \
-                      JOIN runs ON runs.id = metrics.run \
-                      JOIN attempts ON attempts.case_id = metrics.case_id AND attempts.run = metrics.run \
-                      AND attempts.stress = metrics.stress AND attempts.number = metrics.number \
-                      WHERE cases.repository = ?1 AND cases.test = ?2 AND cases.label IS ?3 \
-                      AND (?4 IS NULL OR cases.binary = ?4) AND metrics.name = ?5 AND runs.run <> ?6 \
-                      AND attempts.verdict = 'pass' AND attempts.expected IS NULL \
-                      ORDER BY attempts.ended DESC, metrics.place DESC LIMIT ?7";
+        let select = format!(
+            "SELECT runs.run, attempts.ended, value, unit FROM metrics \
+             JOIN cases ON cases.id = metrics.case_id \
+             JOIN runs ON runs.id = metrics.run \
+             JOIN attempts ON attempts.case_id = metrics.case_id AND attempts.run = metrics.run \
+             AND attempts.stress = metrics.stress AND attempts.number = metrics.number \
+             WHERE cases.repository = ?1 AND cases.test = ?2 AND cases.label IS ?3 \
+             AND (?4 IS NULL OR cases.binary = ?4) AND metrics.name = ?6 AND {} \
+             AND attempts.verdict = 'pass' AND attempts.expected IS NULL \
+             ORDER BY attempts.ended DESC, metrics.place DESC LIMIT ?7",
+            began_before("?5")
+        );
         self.ask(|connection| {
-            let mut statement = connection.prepare(select)?;
+            let mut statement = connection.prepare(&select)?;
             let values = params![
-                repository, of.test, of.label, of.binary, metric, before, most
+                repository, of.test, of.label, of.binary, before, metric, most
             ];
             let metrics = statement.query_map(values, past_metric)?;
             metrics.collect()
@@ -308,14 +311,17 @@ impl History {
         before: &str,
         most: u32,
     ) -> Result<Vec<PastMetric>> {
-        let select = "SELECT runs.run, attempts.ended, (took - fixtures) / 1e6, 's' FROM attempts \
-                      JOIN cases ON cases.id = case_id JOIN runs ON runs.id = attempts.run \
-                      WHERE cases.repository = ?1 AND cases.test = ?2 AND cases.label IS ?3 \
-                      AND (?4 IS NULL OR cases.binary = ?4) AND runs.run <> ?5 \
-                      AND verdict = 'pass' AND expected IS NULL \
-                      ORDER BY attempts.ended DESC LIMIT ?6";
+        let select = format!(
+            "SELECT runs.run, attempts.ended, (took - fixtures) / 1e6, 's' FROM attempts \
+             JOIN cases ON cases.id = case_id JOIN runs ON runs.id = attempts.run \
+             WHERE cases.repository = ?1 AND cases.test = ?2 AND cases.label IS ?3 \
+             AND (?4 IS NULL OR cases.binary = ?4) AND {} \
+             AND verdict = 'pass' AND expected IS NULL \
+             ORDER BY attempts.ended DESC LIMIT ?6",
+            began_before("?5")
+        );
         self.ask(|connection| {
-            let mut statement = connection.prepare(select)?;
+            let mut statement = connection.prepare(&select)?;
             let values = params![repository, of.test, of.label, of.binary, before, most];
             let durations = statement.query_map(values, past_metric)?;
             durations.collect()
@@ -521,6 +527,14 @@ pub(super) fn median(mut values: Vec<Duration>) -> Option<Duration> {
     values.sort();
     let middle = values.len().checked_sub(1)? / 2;
     values.get(middle).copied()
+}
+
+/// The condition that a run of the repository `?1` began before another one, which need not be recorded.
+fn began_before(run: &str) -> String {
+    format!(
+        "runs.run <> {run} AND runs.started <= \
+         coalesce((SELECT started FROM runs WHERE repository = ?1 AND run = {run}), runs.started)"
+    )
 }
 
 /// The columns of [`past_run`].

@@ -218,11 +218,11 @@ fn runs_are_written_and_read() {
         .collect();
     assert_eq!(values, [9.5]);
     assert_eq!(metrics("a1").expect("read"), []);
-    let took = history
-        .passing_durations(REPOSITORY, &of, "now", 10)
-        .expect("read");
-    let took: Vec<_> = took.iter().map(|one| one.value).collect();
-    assert_eq!(took, [3.0, 1.0]);
+    for (before, expected) in [("now", &[3.0, 1.0][..]), ("a2", &[1.0]), ("a1", &[])] {
+        let took = history.passing_durations(REPOSITORY, &of, before, 10);
+        let took: Vec<_> = took.expect("read").iter().map(|one| one.value).collect();
+        assert_eq!(took, expected, "{before}");
+    }
     let slow = history.slow(REPOSITORY, 10).expect("read");
     assert_eq!(
         (slow.len(), slow[0].median.as_secs(), slow[0].runs),

@@ -2,8 +2,11 @@
 
 use super::super::history::{Recorded, print_json, print_table, verdict};
 use crate::{
-    aggregate::history::ChangedCase, cli::Global, error::Result, provision::platform::Platforms,
-    ui::table::Cell,
+    aggregate::history::ChangedCase,
+    cli::Global,
+    error::Result,
+    provision::platform::Platforms,
+    ui::{self, table::Cell},
 };
 
 /// Compares two runs, `before` and `after`.
@@ -43,7 +46,12 @@ pub(super) fn compare(
         };
         cases.iter().map(cells)
     });
+    let rows: Vec<_> = rows.collect();
+    if rows.is_empty() {
+        ui::note("no case is newly failing, fixed or slower");
+        return Ok(0);
+    }
     let header = ["change", "case", "before", "after", "took", "takes"];
-    print_table(&header, rows.collect());
+    print_table(&header, rows);
     Ok(0)
 }

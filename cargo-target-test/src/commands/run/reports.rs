@@ -72,7 +72,7 @@ pub(super) fn aggregators(
 pub(super) fn say_report(choice: &Selection, folder: &RunFolder) {
     let level = choice.run.summary.unwrap_or_default();
     let report = html::in_folder(folder.path());
-    if level != SummaryLevel::Table && report.exists() && choice.keeps(folder) {
+    if level == SummaryLevel::Full && report.exists() && choice.keeps(folder) {
         let report = playbook::shown_path(&report);
         ui::status("Report", Style::Good, report.display());
     }

@@ -1,33 +1,69 @@
-//! The script that finds the place of a program on an instance.
+//! The scripts that find the place of a program on an instance, and that check the program there.
 //!
 //! Must not send the program.
 
-use super::quote;
+use super::{check_path, machine::has, quote};
 use crate::error::Result;
 
 /// The number of contents of one program that are kept on an instance.
 const KEPT: usize = 3;
 
-/// Returns the script that prints the absolute path of a program with this hash, after `+` if the program is there and
-/// `-` if it must be written. The oldest contents of a program with this name are deleted.
+/// Returns the script that prints the absolute path of a program with this hash, after `+` if the program is there, and
+/// else after `z` if it may be sent compressed, for [`unpack_program`], or `-`. The oldest contents of a program with this
+/// name are deleted.
 ///
-/// The folder is in `TMPDIR`, which platform `local` deletes with the instance, or in `/tmp`. It is private. If another
-/// user took its name, one with a random name is created and found again.
+/// The folder is in `TMPDIR`, which platform `local` deletes with the instance, or in `/tmp`; in `/var/tmp` or `~/.cache`
+/// if no program can be written and started there. It is private. If another user took its name, one with a random name
+/// is created and found again.
 ///
 /// # Errors
 /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) if the name is invalid.
 pub(crate) fn program_place(name: &str, hash: &str) -> Result<String> {
-    super::check_path(&format!("/{name}"))?;
+    check_path(&format!("/{name}"))?;
     let (name, hash) = (quote(name), quote(hash));
     Ok(format!(
-        "cd -P \"${{TMPDIR:-/tmp}}\" || exit; n=$(pwd -P); n=${{n%/}}/target-test-programs-$(id -u); d=; \
-         [ -e \"$n\" ] || [ -L \"$n\" ] || mkdir -m 700 \"$n\"; \
+        "b=${{TMPDIR:-/tmp}}; c=${{HOME:-/}}/.cache; \
+         for b in \"$b\" /var/tmp \"$c\"; do \
+         [ \"$b\" != \"$c\" ] || mkdir -p \"$b\" 2>/dev/null; \
+         n=$(cd -P \"$b\" 2>/dev/null && pwd -P) || continue; n=${{n%/}}/target-test-programs-$(id -u); d=; \
+         [ -e \"$n\" ] || [ -L \"$n\" ] || mkdir -m 700 \"$n\" 2>/dev/null; \
          for f in \"$n\" \"$n\"-*; do \
          if [ -d \"$f\" ] && (cd -P \"$f\" && [ -O . ] && [ \"$(pwd -P)\" = \"$f\" ]) 2>/dev/null; then d=$f; break; fi; done; \
-         [ -n \"$d\" ] || d=$(mktemp -d \"$n-XXXXXX\") || exit; \
+         [ -n \"$d\" ] || d=$(mktemp -d \"$n-XXXXXX\" 2>/dev/null) || continue; \
          p=$d/{hash}/{name}; \
          if [ -x \"$p\" ]; then touch \"$p\"; echo \"+$p\"; exit; fi; \
+         t=$d/try.$$; (umask 077; printf '#!/bin/sh\\n' >\"$t\" && chmod 700 \"$t\" && \"$t\") 2>/dev/null; s=$?; rm -f \"$t\"; \
+         [ $s = 0 ] || continue; \
          ls -td \"$d\"/*/{name} 2>/dev/null | tail -n +{KEPT} | while read -r f; do rm -rf -- \"${{f%/*}}\"; done; \
-         mkdir -p \"$d/\"{hash} && echo \"-$p\""
+         mkdir -p \"$d/\"{hash} || continue; \
+         if {has}; then echo \"z$p\"; else echo \"-$p\"; fi; exit; done; \
+         echo \"no program can be written and started in ${{TMPDIR:-/tmp}}, /var/tmp or $c\" >&2; exit 1",
+        has = has("gzip"),
+    ))
+}
+
+/// Returns the script that unpacks the compressed program `PATH.gz`.
+///
+/// # Errors
+/// [`ErrorKind::Usage`](crate::ErrorKind::Usage) if the path is invalid.
+pub(crate) fn unpack_program(path: &str) -> Result<String> {
+    check_path(path)?;
+    Ok(format!(
+        "p={path}; t=$p.$$; umask 077; if gzip -dc <\"$p.gz\" >\"$t\" && chmod 755 \"$t\" && mv -f \"$t\" \"$p\"; \
+         then rm -f \"$p.gz\"; else rm -f \"$t\" \"$p.gz\"; exit 1; fi",
+        path = quote(path),
+    ))
+}
+
+/// Returns the script that has the dynamic loader of glibc look for the libraries of a program, without starting it.
+/// Prints the lines of the loader about what is missing, and ends as the loader does.
+///
+/// # Errors
+/// [`ErrorKind::Usage`](crate::ErrorKind::Usage) if the path is invalid.
+pub(crate) fn missing_libraries(path: &str) -> Result<String> {
+    check_path(path)?;
+    Ok(format!(
+        "o=$(LD_TRACE_LOADED_OBJECTS=1 {path} 2>&1); s=$?; printf '%s\\n' \"$o\" | grep 'not found'; exit $s",
+        path = quote(path),
     ))
 }

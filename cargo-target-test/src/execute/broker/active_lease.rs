@@ -186,7 +186,7 @@ impl ActiveLease {
     }
 
     /// Counts a request. A request that never reaches [`ActiveLease::finish`] may have left processes running.
-    pub(super) fn begin(&self) {
+    pub(in crate::execute) fn begin(&self) {
         self.unfinished.fetch_add(1, Ordering::Relaxed);
     }
 

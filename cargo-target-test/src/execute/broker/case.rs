@@ -5,7 +5,12 @@
 mod by_runner;
 mod events;
 
-use std::{io, path::Path, sync::Arc, time::Instant};
+use std::{
+    io,
+    path::Path,
+    sync::{Arc, atomic::AtomicBool},
+    time::Instant,
+};
 
 use rustix::process::Pid;
 use target_fixtures::{
@@ -28,6 +33,7 @@ use crate::{
         reason::SkipReason,
         verdict::{Evidence, Verdict, judge},
     },
+    error::one_line,
     execute::{Executor, Launch, Launcher},
     process::Watch,
     provision::{InstanceSet, LeaseEnd, Need, Request, Requester, Want},
@@ -142,6 +148,7 @@ impl Server {
     ) -> io::Result<()> {
         let launcher = ByRunner {
             runner: Mutex::new(connection),
+            has_launched: AtomicBool::new(false),
             expect_fail: &test.expect_fail,
             on_start: &|| events::attempt_started(&self.setup.sink, &attempt, &[]),
         };
@@ -259,6 +266,7 @@ impl Server {
         let instances = held.names();
         let launcher = ByRunner {
             runner: Mutex::new(connection),
+            has_launched: AtomicBool::new(false),
             expect_fail: &case.start.expect_fail,
             on_start: &|| events::attempt_started(&self.setup.sink, attempt, &instances),
         };
@@ -270,7 +278,13 @@ impl Server {
             result.artifacts = None;
         }
         // Fails if the runner was killed.
-        let _ = tell(connection, &result).await;
+        let _ = match (launcher.has_launched.into_inner(), &result.verdict) {
+            (false, Verdict::Infra(cause)) => {
+                let failure = Failure::new(FailureKind::Infra, one_line(cause));
+                connection.replies.send(&Reply::Refused(failure)).await
+            }
+            _ => tell(connection, &result).await,
+        };
         AttemptResult {
             instances,
             ..result

@@ -90,6 +90,15 @@ pub struct TestStart {
 }
 
 impl TestStart {
+    /// Returns the command of the test without the user's runner.
+    pub(in crate::execute) fn without_prefix(&self, binary: &Path) -> Command {
+        let start = Self {
+            prefix: Vec::new(),
+            ..self.clone()
+        };
+        start.command(binary)
+    }
+
     /// Returns the command of the test, without the arguments that nextest adds.
     pub(in crate::execute) fn command(&self, binary: &Path) -> Command {
         let mut words = self.prefix.iter().map(OsStr::new).collect::<Vec<_>>();

@@ -1,6 +1,6 @@
 //! Reads the architecture of an ELF file, and the C library that it needs.
 
-use std::path::Path;
+use std::{fmt, path::Path};
 
 use object::{Architecture, Object, ObjectSection, ReadCache};
 
@@ -22,6 +22,16 @@ pub(super) enum NeededLibc {
     Musl,
     /// glibc of this version or later.
     Glibc(u32, u32),
+}
+
+impl fmt::Display for NeededLibc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("no C library"),
+            Self::Musl => f.write_str("musl"),
+            Self::Glibc(major, minor) => write!(f, "glibc {major}.{minor}"),
+        }
+    }
 }
 
 /// An architecture, by its names.

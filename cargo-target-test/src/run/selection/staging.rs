@@ -101,6 +101,11 @@ impl Workspace {
         if !scenarios.is_empty() {
             playbook.targets = playbook::staged(&playbook.targets, &playbook.recipes, &scenarios)?;
         }
+        if let Some(side) = choosing.runs_on {
+            for target in &mut playbook.targets {
+                target.lifecycle.around.runs_on = side;
+            }
+        }
         let mut staged = Staged::default();
         match scenarios.as_slice() {
             [] => {}

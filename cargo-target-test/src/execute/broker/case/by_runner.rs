@@ -1,6 +1,11 @@
 //! The launcher of nextest's runs: the runner of a case starts the process and is its parent.
 
-use std::{collections::BTreeMap, process::Command, time::Duration};
+use std::{
+    collections::BTreeMap,
+    process::Command,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use target_fixtures::wire::{BrokerRequest, ExpectedFailure, Reply, Run};
 use tokio::sync::Mutex;
@@ -21,6 +26,8 @@ const LOST: Duration = Duration::from_secs(3);
 pub(super) struct ByRunner<'a> {
     /// The runner, which starts one process.
     pub(super) runner: Mutex<&'a mut ClientConnection>,
+    /// True once the runner was told to start a process.
+    pub(super) has_launched: AtomicBool,
     /// The failures that are expected, for a runner that has to decide without the broker.
     pub(super) expect_fail: &'a [ExpectedFailure],
     /// Called when the process has started.
@@ -44,6 +51,7 @@ impl Launcher for ByRunner<'_> {
             };
             let mut runner = self.runner.lock().await;
             let told = Reply::Run(Box::new(run));
+            self.has_launched.store(true, Ordering::Relaxed);
             if runner.replies.send(&told).await.is_err() {
                 return Ok(ProcessEnd::default());
             }
@@ -51,6 +59,13 @@ impl Launcher for ByRunner<'_> {
                 Some((_, lost)) => report_unless_lost(&mut runner, lost, self.on_start).await,
                 None => report(&mut runner.requests, self.on_start).await,
             })
+        })
+    }
+
+    fn abandoned(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            let mut runner = self.runner.lock().await;
+            while runner.requests.recv().await.is_some() {}
         })
     }
 }

@@ -43,7 +43,7 @@ fn programs_are_in_a_folder_of_this_user() {
             let script = program_place("kvd", hash).unwrap();
             let said = machine.text(&format!("export TMPDIR={at}; {script}"));
             let (sign, path) = said.trim_end().split_at(1);
-            if sign == "-" {
+            if sign != "+" {
                 fs::write(path, "").unwrap();
                 fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
             }
@@ -51,12 +51,13 @@ fn programs_are_in_a_folder_of_this_user() {
         };
         let user = rustix::process::geteuid().as_raw();
         let folder = format!("{at}/target-test-programs-{user}");
-        let new = ("-".to_owned(), format!("{folder}/h1/kvd"));
-        assert_eq!(place("h1"), new, "{name}");
-        assert_eq!(place("h1"), ("+".to_owned(), new.1), "{name}");
+        // Sent compressed where there is `gzip`.
+        let (new, path) = (place("h1").0, format!("{folder}/h1/kvd"));
+        assert!(["z", "-"].contains(&new.as_str()), "{name}: {new}");
+        assert_eq!(place("h1"), ("+".to_owned(), path), "{name}");
         assert_eq!(fs::metadata(&folder).unwrap().mode() & 0o7777, 0o700);
         for hash in ["h2", "h3", "h4"] {
-            assert_eq!(place(hash).0, "-", "{name}");
+            assert_eq!(place(hash).0, new, "{name}");
         }
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 3, "{name}");
 
@@ -64,7 +65,7 @@ fn programs_are_in_a_folder_of_this_user() {
         fs::rename(&folder, format!("{at}/own")).unwrap();
         symlink("own", &folder).unwrap();
         let (sign, path) = place("h4");
-        assert_eq!(sign, "-", "{name}");
+        assert_eq!(sign, new, "{name}");
         assert!(path.starts_with(&format!("{folder}-")), "{name}: {path}");
         let private = path.strip_suffix("/h4/kvd").unwrap();
         assert_eq!(fs::metadata(private).unwrap().mode() & 0o7777, 0o700);

@@ -1,0 +1,249 @@
+//! Tests that run on their target: the binary is sent once, the verdicts are those of the host, and nothing stays there.
+
+use std::{fs, os::unix::fs::MetadataExt, path::Path};
+
+use rustix::process::Signal;
+
+use crate::support::{Outcome, Project, Sshd, Tool, container::Engine, eventually, here};
+
+/// Ordinary tests.
+const PLAIN: &str = include_str!("crates/on_target/plain.rs");
+/// Cargo's configuration.
+const CONFIG: &str = "[env]\nOF_CARGOS_CONFIG = \"it's\\n\\\"here\\\"\"\n";
+/// The tests that need a machine with a file system of its own, or that hang.
+const ALL: &str = "not test(hangs)";
+
+fn project(name: &str) -> Project {
+    Project::new(name)
+        .file("tests/plain.rs", PLAIN)
+        .file(".cargo/config.toml", CONFIG)
+}
+
+/// The tool, with variables of which only those about Rust are for the tests.
+fn tool(project: &Project, args: &[&str]) -> Tool {
+    let tool = project.tool(["--runs-on", "target", "--no-fail-fast"]);
+    tool.args(args)
+        .env("RUST_LOG", "debug")
+        .env("TOKEN", "secret")
+}
+
+#[track_caller]
+fn run(project: &Project, args: &[&str]) -> Outcome {
+    tool(project, args).run()
+}
+
+/// The container has the C library, and none of this host's folders.
+fn in_container(name: &str, more: &str) -> Option<(Project, Engine)> {
+    let engine = here(Engine::with_glibc())?;
+    let target = format!("{}{more}", engine.target("it"));
+    Some((project(name).playbook(&target), engine))
+}
+
+/// The output of a command line on a kept instance.
+#[track_caller]
+fn on_instance(project: &Project, line: &str) -> String {
+    let exec = ["exec", "it-0", "--", "sh", "-c", line];
+    project.run(&exec).code(0).stdout
+}
+
+#[test]
+fn verdicts_are_those_of_the_host() {
+    let Some((project, _engine)) = in_container("on-target-container", "") else {
+        return;
+    };
+    run(
+        &project,
+        &["-E", ALL, "--run-ignored", "all", "--keep-targets"],
+    )
+    .code(100)
+    .line_with(&["PASS", "passes[it]"])
+    .line_with(&["PASS", "finds_its_variables[it]"])
+    .line_with(&["PASS", "is_elsewhere[it]"])
+    .line_with(&["PASS", "panics[it]"])
+    .line_with(&["PASS", "ignored[it]"])
+    .line_with(&["PASS", "leaves[it]"])
+    .line_with(&["FAIL", "fails[it]"])
+    .says("said on standard error")
+    .says("assertion `left == right` failed")
+    .line_with(&["FAIL", "exits[it]"])
+    .says("(test failed with exit code 7)")
+    .line_with(&["SIGABRT", "aborts[it]"])
+    .line_with(&["9 cases: 6 passed", "3 failed, 0 infra"]);
+    // Nothing stays but the binary, in its folder.
+    assert!(!on_instance(&project, "ps").contains("86398"));
+    let list = "cd /tmp/target-test-programs-0 && ls -i */plain-*; ls /root /tmp";
+    let first = on_instance(&project, list);
+    assert_eq!(first.matches("plain-").count(), 1, "{first}");
+    run(&project, &["-E", "test(passes)", "--keep-targets"]).code(0);
+    assert_eq!(on_instance(&project, list), first);
+    project.run(&["--delete-targets"]).code(0);
+}
+
+/// A limit, an interrupt and the death of the tool each end all processes of the test on its machine.
+#[test]
+fn a_test_that_is_ended_leaves_no_process() {
+    let Some((project, _engine)) = in_container("on-target-ends", "") else {
+        return;
+    };
+    let hangs = ["-E", "test(hangs)", "--no-capture", "--keep-targets"];
+    let sleeps = || on_instance(&project, "ps").contains("86399");
+    run(&project, &[&hangs[..], &["--timeout", "2s"]].concat())
+        .code(100)
+        .says("hanging")
+        .says("timed out after 2s");
+    assert!(!sleeps());
+    for (signal, code) in [(Signal::INT, Some(130)), (Signal::KILL, None)] {
+        let mut hanging = tool(&project, &hangs).start();
+        hanging.wait_for("hanging");
+        hanging.signal_group(signal);
+        let ended = hanging.wait();
+        assert_eq!(ended.status.code(), code, "{ended:?}");
+        // After the death of the tool, the next holder cleans up.
+        run(&project, &["-E", "test(passes)", "--keep-targets"]).code(0);
+        assert!(!sleeps(), "{signal:?}");
+    }
+    project.run(&["--delete-targets"]).code(0);
+}
+
+/// A folder where nothing can be started is passed over, and a full one is told.
+#[test]
+fn a_binary_needs_a_folder_with_room_that_runs_programs() {
+    let noexec = "args = [\"--tmpfs=/tmp:rw,noexec,mode=1777\"]\n";
+    let Some((project, engine)) = in_container("on-target-folders", noexec) else {
+        return;
+    };
+    let passes = ["-E", "test(passes)", "--no-capture"];
+    run(&project, &passes)
+        .code(0)
+        .says("in /root/.cache/target-test-programs-0/");
+    let noexec = "args = [\"--tmpfs=/tmp:rw,noexec\", \"--tmpfs=/root:rw,noexec\"]\n";
+    let project = project.playbook(&format!("{}{noexec}", engine.target("it")));
+    run(&project, &passes)
+        .code(69)
+        .says("no program can be written and started in /tmp, /var/tmp or /root/.cache")
+        .says("0 failed, 1 infra");
+    let small = "args = [\"--tmpfs=/tmp:rw,exec,size=256k\"]\n";
+    let project = project.playbook(&format!("{}{small}", engine.target("it")));
+    run(&project, &[&passes[..], &["--keep-targets"]].concat())
+        .code(69)
+        .says("cannot run on `it-0`")
+        .says("No space left on device")
+        .says("0 failed, 1 infra");
+    let left = on_instance(&project, "find /tmp -type f");
+    assert_eq!(left, "");
+    project.run(&["--delete-targets"]).code(0);
+}
+
+/// A library that the machine lacks is named, with the triple that needs none.
+#[test]
+fn a_missing_library_is_named() {
+    let Some(engine) = here(Engine::start()) else {
+        return;
+    };
+    let hint = format!("`--target {}-unknown-linux-musl`", std::env::consts::ARCH);
+    let project = project("on-target-bare").playbook(&engine.target("it"));
+    run(&project, &["-E", "test(passes)"])
+        .code(69)
+        .says("cannot run on `it-0`")
+        .says("not found")
+        .says(&hint);
+    let manifest = "fn main() {\n    let out = std::env::var(\"OUT_DIR\").unwrap();\n    let library = format!(\"{out}/libours.so\");\n    \
+                    let cc = std::process::Command::new(\"cc\")\n        .args([\"-shared\", \"-o\", &library, \"-x\", \"c\", \"ours.c\"])\n        \
+                    .status();\n    assert!(cc.unwrap().success());\n    println!(\"cargo::rustc-link-search=native={out}\");\n}\n";
+    let test = "#[link(name = \"ours\")]\nunsafe extern \"C\" {\n    safe fn ours() -> i32;\n}\n\n#[test]\nfn calls() {\n    \
+                assert_eq!(ours(), 7);\n}\n";
+    let sshd = Sshd::start(&["it-0"]);
+    let linked = Project::new("on-target-linked")
+        .file("build.rs", manifest)
+        .file("ours.c", "int ours(void) { return 7; }\n")
+        .file("tests/linked.rs", test)
+        .playbook(&sshd.playbook(&[("it", &["it-0"])]));
+    linked.run(&[]).code(0);
+    run(&linked, &[])
+        .code(69)
+        .says("libours.so => not found")
+        .says(&hint);
+}
+
+/// Over SSH, the binary is sent once for all tests and runs, and a test that hangs is ended.
+#[test]
+fn a_binary_is_sent_once_over_ssh() {
+    let project = project("on-target-ssh");
+    let temporary = project.private("tmp");
+    fs::create_dir(&temporary).expect("a folder");
+    let sshd = Sshd::with(&["it-0"], &format!("SetEnv TMPDIR={}", temporary.display()));
+    let project = project.playbook(&sshd.playbook(&[("it", &["it-0"])]));
+    let sent = || {
+        let user = rustix::process::getuid().as_raw();
+        let folder = temporary.join(format!("target-test-programs-{user}"));
+        let all = fs::read_dir(folder)
+            .expect("a folder of programs")
+            .flatten();
+        let files = all.flat_map(|entry| fs::read_dir(entry.path()).expect("a folder").flatten());
+        let files = files.map(|file| (file.metadata().expect("a file").ino(), file.path()));
+        let mut files: Vec<_> = files.collect();
+        files.retain(|(_, path)| !path.ends_with("left-here"));
+        files
+    };
+    let words = ["-E", "not test(hangs) - test(is_elsewhere)"];
+    run(&project, &words)
+        .code(100)
+        .line_with(&["SIGABRT", "aborts[it]"])
+        .says("(test failed with exit code 7)")
+        .line_with(&["7 cases: 4 passed", "3 failed, 0 infra"]);
+    let first = sent();
+    assert_eq!(first.len(), 1, "{first:?}");
+    run(&project, &words).code(100);
+    assert_eq!(sent(), first);
+    run(&project, &["-E", "test(hangs)", "--timeout", "2s"])
+        .code(100)
+        .says("timed out after 2s");
+    eventually("the end of all processes there", || {
+        !works_below(&temporary)
+    });
+}
+
+/// True if a process has its working folder below a folder.
+fn works_below(folder: &Path) -> bool {
+    let processes = fs::read_dir("/proc").expect("/proc").flatten();
+    let mut folders = processes.flat_map(|entry| fs::read_link(entry.path().join("cwd")));
+    folders.any(|cwd| cwd.starts_with(folder))
+}
+
+/// The option, the scenario and the target decide, in this order; what cannot run there is refused before anything starts.
+#[test]
+fn the_side_is_chosen() {
+    let playbook = "[[targets]]\nname = \"it\"\nplatform = \"local\"\ncount = 1\nruns-on = \"target\"\n\n\
+                    [[scenarios]]\nname = \"here\"\nruns-on = \"host\"\n";
+    let project = project("on-target-side").playbook(playbook);
+    let passes = |more: &[&str]| {
+        let words = [&["-E", "test(passes)", "--no-capture"], more].concat();
+        project.run(&words)
+    };
+    let there = "/target-test-programs-";
+    passes(&[]).code(0).says(there);
+    passes(&["--scenario", "here"]).code(0).never_says(there);
+    passes(&["--scenario", "here", "--runs-on", "target"])
+        .code(0)
+        .says(there);
+    passes(&["--runs-on", "host"]).code(0).never_says(there);
+    project
+        .run(&["check"])
+        .code(0)
+        .line_with(&["runs-on = \"target\"", "# target"]);
+    passes(&["--debugger", "env"])
+        .code(2)
+        .says("a debugger cannot start `passes` on target `it`")
+        .says("`--runs-on host` runs the test here");
+    let project = project.test_file("served", "#[target_test]\nfn served(_: &Target) {}\n");
+    project
+        .run(&["served"])
+        .code(2)
+        .says("`served` has `#[target_test]` and cannot run on target `it` itself")
+        .never_says("deploy[");
+    project.run(&["served", "--runs-on", "host"]).code(0);
+    project
+        .run(&["--all-tests", "passes"])
+        .code(0)
+        .line_with(&["PASS", "passes[it]"]);
+}
