@@ -28,7 +28,7 @@ impl Selection {
                      target",
                 ));
             }
-            if self.is_debugged() {
+            if self.nextest.debugs() {
                 let message = format!("a debugger cannot start `{}` on target `{name}`", test.name);
                 return Err(Error::usage(message).with_hint("`--runs-on host` runs the test here"));
             }
