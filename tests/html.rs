@@ -244,7 +244,7 @@ fn changes_and_metrics_come_from_the_history() {
 #[test]
 fn an_interrupted_run_is_reported() {
     let world = World::on_machines("[[targets]]\nname = \"good\"\nplatform = \"command\"\n");
-    let run = world.tool(&["around::waits"]).start();
+    let run = world.tool(&["around::waits", "verdict::passes"]).start();
     eventually("the case's start", || !world.read("waiting").is_empty());
     run.signal(Signal::INT);
     run.wait().code(130);
@@ -256,6 +256,9 @@ fn an_interrupted_run_is_reported() {
     assert!(status.starts_with("Interrupted"), "{status}");
     let text = browser.text("byId('grid').textContent");
     assert!(text.contains("around::waits"), "{text}");
+    let not_run = browser.text("byId('not-run').textContent");
+    assert!(not_run.contains("the run was interrupted"), "{not_run}");
+    assert!(not_run.contains("verdict::passes on good"), "{not_run}");
     assert_eq!(browser.complaints(), Vec::<String>::new());
     world.is_clean();
 }

@@ -15,6 +15,7 @@ pub mod html;
 pub mod junit;
 pub mod nextest_report;
 pub mod notify;
+pub mod overruled;
 pub mod results;
 pub mod slowest;
 pub mod summary;

@@ -12,6 +12,9 @@ use target_fixtures::metadata::Metadata;
 pub mod reason;
 pub mod verdict;
 
+/// The binary id of deploy entries.
+pub const DEPLOY_BINARY: &str = "@target-test";
+
 /// One test in one place. Created by the plan, and shared by [`Arc`] from then on. Cases share the texts of their test
 /// and target.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -102,6 +105,11 @@ impl CaseInfo {
     /// A test that runs once, on this host.
     pub fn on_host(binary_id: impl Into<Arc<str>>, test: impl Into<Arc<str>>) -> Self {
         Self::new(binary_id, test, RunsOn::Host, None, None)
+    }
+
+    /// True for a deploy entry, which is no case.
+    pub fn is_deploy_entry(&self) -> bool {
+        &*self.binary_id == DEPLOY_BINARY
     }
 
     /// The text in the name's brackets: `ubuntu#2`; `None` if the name has no brackets.

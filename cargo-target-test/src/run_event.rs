@@ -11,7 +11,7 @@ use target_fixtures::wire::{Exit, Measurement, Stream, SubResult};
 
 use crate::case::{
     CaseInfo,
-    reason::{DirtyReason, SkipReason},
+    reason::{DirtyReason, NotRunReason, SkipReason},
     verdict::{CaseCounts, Verdict},
 };
 
@@ -285,6 +285,34 @@ pub enum RunEventKind {
         case: Arc<CaseInfo>,
         /// The reason.
         reason: SkipReason,
+    },
+    /// A case or a test on the host is one of the run: all of these come before the first attempt. Without a later event
+    /// about the case, the run was killed before it.
+    Planned {
+        /// The case.
+        case: Arc<CaseInfo>,
+    },
+    /// A planned case has not run. Emitted at the end of the run.
+    NotRun {
+        /// The case.
+        case: Arc<CaseInfo>,
+        /// The reason.
+        reason: NotRunReason,
+    },
+    /// nextest's settings decide otherwise about an attempt than its end, if it ever began: a leak that fails, or a limit
+    /// that passes. This verdict counts. Emitted at the end of the run.
+    Overruled {
+        /// The attempt of a case, of a test that runs on the host, or of a deploy entry.
+        attempt: Attempt,
+        /// `Pass` or `Fail`.
+        verdict: Verdict,
+        /// nextest's reason.
+        reason: String,
+    },
+    /// A case has failed although its last attempt passed, by `flaky-result = "fail"`. Emitted at the end of the run.
+    FlakyFailed {
+        /// The last attempt.
+        attempt: Attempt,
     },
     /// An instance was restored to a snapshot.
     Restored {

@@ -285,7 +285,8 @@ fn iterations_are_told_apart() {
     }
 }
 
-/// nextest's own settings decide what fails; an infra case beside it hides nothing, and is no failure itself.
+/// nextest's own settings decide what fails; an infra case beside it hides nothing, and is no failure itself. The page,
+/// the history, JUnit and `--rerun-cases` say the same.
 #[test]
 fn only_what_is_all_infra_exits_with_69() {
     let on_timeout = "[[profile.default.overrides]]\nfilter = 'test(around::waits)'\n\
@@ -294,23 +295,159 @@ fn only_what_is_all_infra_exits_with_69() {
     let leaks = "[profile.default]\nleak-timeout = { period = '200ms', result = 'fail' }\n";
     let setup = "experimental = ['setup-scripts']\n[scripts.setup.broken]\ncommand = 'false'\n\
                  [[profile.default.scripts]]\nfilter = 'all()'\nsetup = 'broken'\n";
-    for (config, case, alone, beside) in [
-        (on_timeout, "waits[good]", 0, 69),
-        (flaky, "flaky[good]", 100, 100),
-        (leaks, "leaks", 100, 100),
-        (setup, "passes[good]", 105, 105),
+    let unstarted = "experimental = ['wrapper-scripts']\n[scripts.wrapper.gone]\ncommand = '/nothing/there'\n\
+                     target-runner = 'within-wrapper'\n[[profile.default.scripts]]\n\
+                     filter = 'test(/passes.good/)'\nrun-wrapper = 'gone'\n";
+    for (config, name, verdict, alone, beside) in [
+        (on_timeout, "around::waits[good]", "pass", 0, 69),
+        (flaky, "verdict::flaky[good]", "fail", 100, 100),
+        (leaks, "leaks", "fail", 100, 100),
+        (setup, "verdict::passes[good]", "not-run", 105, 105),
+        (unstarted, "verdict::passes[good]", "fail", 100, 100),
     ] {
-        for (names, code) in [(&[case][..], alone), (&[case, "passes[bad]"], beside)] {
+        for (names, code) in [(&[name][..], alone), (&[name, "passes[bad]"], beside)] {
             let world = World::on_machines(&format!("{GOOD}{BAD}")).nextest(config);
             let mut args = names.to_vec();
-            if case == "leaks" {
+            if name == "leaks" {
                 args.extend(["--run-ignored", "all"]);
             }
             world.run(&args).code(code);
+            // Verbs have no such option.
+            fs::remove_file(world.path("nextest.toml")).expect("a file");
             for pid in world.read("pids").lines() {
                 let pid = pid.parse().ok().and_then(Pid::from_raw);
                 pid.map(|pid| kill_process(pid, Signal::KILL));
             }
+            assert_eq!(
+                verdicts_of(&world, name),
+                [verdict; 3],
+                "{name} of {names:?}"
+            );
+            if names.len() > 1 && verdict != "not-run" {
+                let infra = verdicts_of(&world, "verdict::passes[bad]");
+                assert_eq!(infra, ["infra"; 3], "beside {name}");
+            }
+            let again = world.run(&["list", "--rerun-cases=failed", "--json"]);
+            let fails = verdict == "fail";
+            assert_eq!(again.stdout.contains(name), fails, "{name}: {again:?}");
+            again.code(if fails { 0 } else { 4 });
+        }
+    }
+}
+
+/// The verdicts of a case in the page, the history and the JUnit report of the newest run.
+fn verdicts_of(world: &World, name: &str) -> [String; 3] {
+    let page = page(world);
+    let cases = page["cases"].as_array().expect("cases").iter();
+    let mut row = cases.filter(|case| shown_name(&page, case) == name);
+    let row = row.next().unwrap_or_else(|| panic!("no `{name}`: {page}"));
+    let history = world.run(&["history", name, "--json"]).code(0);
+    let history: Value = serde_json::from_str(&history.stdout).expect("JSON");
+    let text = |value: &Value| value.as_str().expect("a verdict").to_owned();
+    let report = read(&world.folder().join("junit.xml"));
+    let suites = report.test_suites.iter();
+    let mut cases = suites.flat_map(|suite| &suite.test_cases);
+    let junit = match cases.find(|case| case.name.as_str() == name) {
+        None if !not_run(&report, name).is_empty() => "not-run",
+        None => "missing",
+        Some(case) => match &case.status {
+            TestCaseStatus::Success { .. } => "pass",
+            TestCaseStatus::Skipped { .. } => "skip",
+            TestCaseStatus::NonSuccess { ty, .. } => match ty.as_ref().map(|ty| ty.as_str()) {
+                Some("infra") => "infra",
+                _ => "fail",
+            },
+        },
+    };
+    [
+        text(&row["verdict"]),
+        text(&history[0]["verdict"]),
+        junit.to_owned(),
+    ]
+}
+
+/// The data of the newest run's page.
+fn page(world: &World) -> Value {
+    let page = fs::read_to_string(world.folder().join("report.html")).expect("a page");
+    let (_, rest) = page.split_once("id=\"data\">").expect("the data");
+    let (text, _) = rest.split_once("</script>").expect("its end");
+    serde_json::from_str(text).expect("JSON")
+}
+
+/// The name of a case of a page.
+fn shown_name(page: &Value, case: &Value) -> String {
+    let at = |key: &str| usize::try_from(case[key].as_u64().expect("an index")).expect("small");
+    let test = page["tests"][at("test")]["name"].as_str().expect("a name");
+    let place = &page["places"][at("place")];
+    match place["kind"] == "target" {
+        true => format!("{test}[{}]", place["label"].as_str().expect("a label")),
+        false => test.to_owned(),
+    }
+}
+
+/// The properties of suites that say that a case has not run.
+fn not_run<'r>(report: &'r Report, name: &str) -> Vec<&'r str> {
+    let suites = report.test_suites.iter();
+    let properties = suites.flat_map(|suite| &suite.properties);
+    let properties = properties.filter(|one| one.name.as_str() == "not-run");
+    let texts = properties.map(|one| one.value.as_str());
+    texts
+        .filter(|text| {
+            text.strip_prefix(name)
+                .is_some_and(|rest| rest.starts_with(": "))
+        })
+        .collect()
+}
+
+/// Cases that fail-fast keeps from running are named in each report, with the reason; they are nothing that a comparison
+/// of runs calls fixed.
+#[test]
+fn cases_that_never_ran_are_named() {
+    let world = World::on_machines(GOOD);
+    let names = [
+        "verdict::fails[good]",
+        "verdict::flaky[good]",
+        "verdict::passes[good]",
+    ];
+    let args = [&names[..], &["--retries=0", "-j1"]].concat();
+    world
+        .run(&[&args[..], &["--no-fail-fast"]].concat())
+        .code(100);
+    world
+        .run(&[&args[..], &["--max-fail=1"]].concat())
+        .code(100);
+    let page = page(&world);
+    let cases = page["cases"].as_array().expect("cases");
+    assert_eq!(cases.len(), names.len(), "{page}");
+    let missing: Vec<_> = cases
+        .iter()
+        .filter(|case| case["verdict"] == "not-run")
+        .collect();
+    assert!(!missing.is_empty(), "{page}");
+    assert_eq!(page["counts"]["not-run"], missing.len(), "{page}");
+    for case in missing {
+        let name = shown_name(&page, case);
+        let reason = case["reason"].as_str().expect("a reason");
+        assert!(reason.contains("fail-fast"), "{reason}");
+        assert_eq!(verdicts_of(&world, &name), ["not-run"; 3]);
+    }
+    let history = world.run(&["history", "passes[good]"]).code(0);
+    history.line_with(&["not run", "(fail-fast)"]);
+    let changes = page["changes"].clone();
+    assert_eq!(
+        (&changes["fixed"], &changes["failing"]),
+        (&json!([]), &json!([])),
+        "{changes}"
+    );
+    let runs = world.run(&["history", "passes[good]", "--json"]).code(0);
+    let runs: Value = serde_json::from_str(&runs.stdout).expect("JSON");
+    let run = |index: usize| runs[index]["run"].as_str().expect("an id").to_owned();
+    let (old, new) = (run(1), run(0));
+    for [before, after] in [[&old, &new], [&new, &old]] {
+        let compared = world.run(&["report", "--compare", before, after, "--json"]);
+        let compared: Value = serde_json::from_str(&compared.code(0).stdout).expect("JSON");
+        for list in ["newly-failing", "fixed"] {
+            assert_eq!(compared[list], json!([]), "{compared}");
         }
     }
 }
@@ -386,7 +523,11 @@ fn a_killed_run_has_a_report() {
         .start();
     eventually("the case's start", || !world.read("waiting").is_empty());
     eventually("the report", || {
-        fs::read_to_string(&file).is_ok_and(|text| text.contains("around::waits[good]"))
+        let begun = "<testcase name=\"around::waits[good]\"";
+        fs::read_to_string(&file).is_ok_and(|text| text.contains(begun))
+    });
+    eventually("the feed", || {
+        !of_kind(&world.events(), "attempt-started").is_empty()
     });
     run.signal(Signal::KILL);
     for pid in world.read("pids").lines() {
@@ -404,6 +545,8 @@ fn a_killed_run_has_a_report() {
         matches!(waits.status, TestCaseStatus::NonSuccess { .. }),
         "{waits:?}"
     );
+    let killed = ["verdict::passes[good]: the run was killed"];
+    assert_eq!(not_run(&report, "verdict::passes[good]"), killed);
     let events = world.events();
     assert!(
         !of_kind(&events, "attempt-started").is_empty(),

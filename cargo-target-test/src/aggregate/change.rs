@@ -12,8 +12,8 @@ const LONGER: Duration = Duration::from_millis(200);
 /// The last result of a case in one run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LastResult {
-    /// The verdict.
-    pub verdict: VerdictKind,
+    /// The verdict; `None` if the case has none.
+    pub verdict: Option<VerdictKind>,
     /// The lifetime of the test process.
     pub took: Duration,
 }
@@ -30,8 +30,8 @@ pub enum CaseChange {
 }
 
 impl CaseChange {
-    /// The change from `before`, which is `None` if the case did not exist, to `now`; `None` if there is none. A skip and
-    /// infra say nothing about a case.
+    /// The change from `before`, which is `None` if the case did not exist, to `now`; `None` if there is none. A skip,
+    /// infra and a case without a verdict say nothing about it.
     pub fn between(before: Option<&LastResult>, now: &LastResult) -> Option<Self> {
         match (before.map(LastResult::fails), now.fails()?) {
             (None | Some(Some(false)), true) => Some(Self::NewlyFailing),
@@ -47,9 +47,15 @@ impl CaseChange {
 }
 
 impl LastResult {
+    /// The result of a case without a verdict.
+    pub const NONE: Self = Self {
+        verdict: None,
+        took: Duration::ZERO,
+    };
+
     /// True for a failure, false for a pass; `None` if the verdict says neither.
     fn fails(&self) -> Option<bool> {
-        match self.verdict {
+        match self.verdict? {
             VerdictKind::Fail | VerdictKind::Crash => Some(true),
             VerdictKind::Pass => Some(false),
             VerdictKind::Skip | VerdictKind::Infra => None,
@@ -71,7 +77,7 @@ mod tests {
     #[test]
     fn only_passes_and_failures_change() {
         let result = |verdict, millis| LastResult {
-            verdict,
+            verdict: Some(verdict),
             took: Duration::from_millis(millis),
         };
         for (before, now, change) in [
@@ -94,5 +100,8 @@ mod tests {
             let found = CaseChange::between(before.as_ref(), &now);
             assert_eq!(found, change, "{before:?}, {now:?}");
         }
+        let (none, failed) = (LastResult::NONE, result(Fail, 10));
+        assert_eq!(CaseChange::between(Some(&none), &failed), None);
+        assert_eq!(CaseChange::between(Some(&failed), &none), None);
     }
 }

@@ -380,7 +380,7 @@ mod tests {
                 result: Box::new(AttemptResult::new(verdict.clone())),
             });
         }
-        let counts = tally.lock().expect("unpoisoned").counts(Some(100), None);
+        let counts = tally.lock().expect("unpoisoned").counts(Some(100), false);
         assert_eq!((counts.failed, counts.exit_code()), (1, 100));
         drop(release);
         assert_eq!(fan_out.finish_within(PATIENCE), [""; 0]);

@@ -12,7 +12,7 @@ use std::{
 
 use regex::Regex;
 
-use super::Aggregator;
+use super::{Aggregator, results::FLAKY};
 use crate::{
     case::verdict::{CaseCounts, Verdict},
     error::Result,
@@ -94,21 +94,30 @@ impl Github {
     }
 
     fn ended(&mut self, attempt: &Attempt, result: &AttemptResult) {
+        let (place, message) = panic(result);
+        let message = message.filter(|_| result.verdict == Verdict::Fail);
+        let message = message.or_else(|| result.reason()).unwrap_or_default();
+        self.note(attempt, &result.verdict, place, &message);
+    }
+
+    /// Notes the last verdict of a case.
+    fn note(&mut self, attempt: &Attempt, verdict: &Verdict, place: Option<Place>, message: &str) {
         let case = &attempt.case;
         let key = (
             case.binary_id.to_string(),
             case.name.clone(),
             attempt.stress_index,
         );
-        if result.verdict.is_final() && attempt.number == 1 {
+        let known = self.cases.get(&key);
+        if known.is_some_and(|known| known.number > attempt.number) {
+            return;
+        }
+        if verdict.is_final() && attempt.number == 1 {
             self.cases.remove(&key);
             return;
         }
-        let (place, message) = panic(result);
-        let message = message.filter(|_| result.verdict == Verdict::Fail);
-        let message = message.or_else(|| result.reason()).unwrap_or_default();
         let last = LastAttempt {
-            verdict: result.verdict.clone(),
+            verdict: verdict.clone(),
             number: attempt.number,
             place,
             message: message.chars().take(MESSAGE).collect(),
@@ -214,6 +223,14 @@ impl Aggregator for Github {
         match &event.kind {
             RunEventKind::RunStarted { workspace, .. } => self.workspace.clone_from(workspace),
             RunEventKind::AttemptEnded { attempt, result } => self.ended(attempt, result),
+            RunEventKind::Overruled {
+                attempt,
+                verdict,
+                reason,
+            } => self.note(attempt, verdict, None, reason),
+            RunEventKind::FlakyFailed { attempt } => {
+                self.note(attempt, &Verdict::Fail, None, FLAKY);
+            }
             RunEventKind::TargetUsed(target) => self.targets.push(target.clone()),
             RunEventKind::CasesCounted(counts) => self.counts = Some(counts.clone()),
             _ => {}

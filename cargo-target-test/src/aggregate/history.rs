@@ -35,6 +35,8 @@ use crate::{
 pub const PATH: &str = "TARGET_TEST_HISTORY";
 /// The file in the pool's folder, unless another path is set.
 const FILE: &str = "history.sqlite";
+/// The word for a case that has not run.
+const NOT_RUN: &str = "not-run";
 /// The time for which the durations of the scheduler are awaited.
 const MOMENT: Duration = Duration::from_millis(50);
 

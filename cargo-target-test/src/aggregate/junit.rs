@@ -18,7 +18,7 @@ use quick_junit::Report;
 
 use super::{Aggregator, nextest_report::NextestReport};
 use crate::{
-    case::verdict::Verdict,
+    case::{CaseInfo, reason::NotRunReason, verdict::Verdict},
     connect,
     error::{Error, ErrorKind, Result},
     run_event::{Attempt, AttemptResult, RunEvent, RunEventKind},
@@ -46,6 +46,8 @@ pub struct Junit {
     ended: bool,
     entries: BTreeMap<Key, JunitEntry>,
     instances: Instances,
+    /// The planned cases without any entry.
+    not_run: BTreeMap<(Arc<str>, String), NotRunReason>,
     /// The earliest time of the next report during the run.
     next: Instant,
     /// True if events are missing in the written report.
@@ -74,6 +76,7 @@ impl Junit {
             ended: false,
             entries: BTreeMap::new(),
             instances: Instances::default(),
+            not_run: BTreeMap::new(),
             next: Instant::now(),
             stale: false,
         }
@@ -97,9 +100,25 @@ impl Junit {
             case.name.clone(),
             attempt.stress_index,
         );
+        if !self.not_run.is_empty() {
+            self.not_run.remove(&(Arc::clone(&key.0), key.1.clone()));
+        }
         let entry = self.entries.entry(key).or_default();
         entry.case.get_or_insert_with(|| Arc::clone(case));
         entry
+    }
+
+    fn note_not_run(&mut self, case: &CaseInfo, reason: NotRunReason) {
+        let key = (Arc::clone(&case.binary_id), case.name.clone());
+        self.not_run.insert(key, reason);
+    }
+
+    /// Returns the report from events alone.
+    fn event_report(&self, complete: bool) -> Report {
+        let mut report = join::from_events(&self.entries, &self.instances, complete);
+        join::add_not_run(&mut report, &self.not_run);
+        report.set_time(self.length);
+        report
     }
 
     /// Writes the report during the run.
@@ -109,16 +128,10 @@ impl Junit {
             return Ok(());
         }
         let began = Instant::now();
-        self.write(&self.early_report())?;
+        self.write(&self.event_report(self.ended))?;
         self.next = Instant::now() + SHARE * began.elapsed();
         self.stale = false;
         Ok(())
-    }
-
-    fn early_report(&self) -> Report {
-        let mut report = join::from_events(&self.entries, &self.instances, self.ended);
-        report.set_time(self.length);
-        report
     }
 
     fn write(&self, report: &Report) -> Result<()> {
@@ -160,6 +173,13 @@ impl Aggregator for Junit {
                 entry.facts = facts;
                 entry.ended(attempt.number, result);
             }
+            RunEventKind::Planned { case } => {
+                self.note_not_run(case, NotRunReason::RunKilled);
+            }
+            RunEventKind::NotRun { case, reason } => self.note_not_run(case, reason.clone()),
+            RunEventKind::Overruled {
+                attempt, verdict, ..
+            } => self.entry(attempt).overruled(attempt.number, verdict),
             RunEventKind::SubResult { attempt, result } => {
                 self.entry(attempt).reported(attempt.number, result);
             }
@@ -201,16 +221,16 @@ impl Aggregator for Junit {
 
     fn finish(&mut self) -> Result<()> {
         if self.nextest.is_empty() {
-            let mut report = join::from_events(&self.entries, &self.instances, true);
-            report.set_time(self.length);
-            return self.write(&report);
+            return self.write(&self.event_report(true));
         }
         let nextest = NextestReport::read(&self.nextest, self.since);
         if let Ok(Some(nextest)) = nextest {
-            return self.write(&join::joined(nextest.0, &self.entries, &self.instances));
+            let mut report = join::joined(nextest.0, &self.entries, &self.instances);
+            join::add_not_run(&mut report, &self.not_run);
+            return self.write(&report);
         }
         if !self.entries.is_empty() {
-            self.write(&self.early_report())?;
+            self.write(&self.event_report(self.ended))?;
         }
         // An unreadable report causes a warning.
         nextest.map(drop)

@@ -94,13 +94,28 @@ impl NextestReport {
         Ok(whole.map(Self))
     }
 
-    /// Returns the entries that nextest counts as failed.
-    pub fn failed(&self) -> impl Iterator<Item = EntryKey<'_>> {
+    /// Returns the entries.
+    pub fn entries(&self) -> impl Iterator<Item = (EntryKey<'_>, &TestCase)> {
         let suites = self.0.test_suites.iter();
         let cases = suites.flat_map(|suite| suite.test_cases.iter().map(move |case| (suite, case)));
-        cases
-            .filter(|(_, case)| matches!(case.status, TestCaseStatus::NonSuccess { .. }))
-            .filter_map(|(suite, case)| EntryKey::in_report(suite, case))
+        cases.filter_map(|(suite, case)| Some((EntryKey::in_report(suite, case)?, case)))
+    }
+
+    /// Returns the entries that nextest counts as failed.
+    pub fn failed(&self) -> impl Iterator<Item = EntryKey<'_>> {
+        let failed = |case: &TestCase| matches!(case.status, TestCaseStatus::NonSuccess { .. });
+        let failed = self.entries().filter(move |(_, case)| failed(case));
+        failed.map(|(key, _)| key)
+    }
+
+    /// Returns the name of a setup script that failed, if one did.
+    pub fn failed_setup_script(&self) -> Option<&str> {
+        let mut suites = self.0.test_suites.iter();
+        suites.find_map(|suite| {
+            let name = suite.name.as_str().strip_prefix(SETUP_SCRIPT)?;
+            let failed = |case: &TestCase| matches!(case.status, TestCaseStatus::NonSuccess { .. });
+            suite.test_cases.iter().any(failed).then_some(name)
+        })
     }
 }
 

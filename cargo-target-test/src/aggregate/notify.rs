@@ -137,6 +137,8 @@ impl Notify {
                 &[NotifyOn::Failure, NotifyOn::Case]
             }
             RunEventKind::AttemptEnded { .. } => &[NotifyOn::Case],
+            RunEventKind::Overruled { verdict, .. } if verdict.is_failure() => &[NotifyOn::Failure],
+            RunEventKind::FlakyFailed { .. } => &[NotifyOn::Failure],
             RunEventKind::RunEnded { .. } => &[NotifyOn::End],
             _ => &[],
         };

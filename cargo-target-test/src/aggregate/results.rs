@@ -11,14 +11,14 @@ use std::{
     time::Duration,
 };
 
-use target_fixtures::wire::{Exit, Measurement, Stream, SubResult, VerdictKind};
+use target_fixtures::wire::{Exit, Measurement, Stream, SubResult};
 
 use super::change::LastResult;
 use crate::{
     case::{
         CaseInfo,
-        reason::SkipReason,
-        verdict::{CaseCounts, Verdict},
+        reason::{NotRunReason, SkipReason},
+        verdict::{CaseCounts, CaseResult, Verdict},
     },
     run_event::{
         Attempt, AttemptResult, CleanUp, CollectedArtifact, InstanceTarget, OutputFile, RunEvent,
@@ -26,6 +26,9 @@ use crate::{
     },
 };
 use budget::Budgets;
+
+/// The reason of a case that failed although its last attempt passed.
+pub(super) const FLAKY: &str = "failed before it passed, and `flaky-result` is `fail`";
 
 /// The length of the console of an instance that no attempt held, in bytes.
 const CONSOLE: usize = 8 << 10;
@@ -85,29 +88,10 @@ pub struct TestedCase {
     pub case: Arc<CaseInfo>,
     /// The reason that the plan skips the case, if it does.
     pub skipped: Option<SkipReason>,
+    /// The reason that the case has no attempt, if it is known.
+    pub not_run: Option<NotRunReason>,
     /// The attempts of all iterations, in the order of their starts.
     pub attempts: Vec<CaseAttempt>,
-}
-
-/// The result of a case over all its attempts, the best first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum CaseOutcome {
-    /// Passed.
-    Passed,
-    /// Skipped.
-    Skipped,
-    /// Failed as expected.
-    Expected,
-    /// Passed after a failed attempt.
-    Flaky,
-    /// Not ended.
-    Unfinished,
-    /// Got no usable instance, or lost it.
-    Infra,
-    /// Failed.
-    Failed,
-    /// The system under test crashed.
-    Crashed,
 }
 
 /// One attempt. Times of day are since the run began.
@@ -131,6 +115,8 @@ pub struct CaseAttempt {
     pub reason: Option<String>,
     /// True for an expected failure.
     pub is_expected: bool,
+    /// True if the case failed although this last attempt passed.
+    pub failed_as_flaky: bool,
     /// The leased instances.
     pub instances: Vec<String>,
     /// The time that the attempt waited for its lease.
@@ -292,6 +278,13 @@ impl Results {
                 let index = self.case(case);
                 self.cases[index].skipped = Some(reason.clone());
             }
+            RunEventKind::Planned { case } => {
+                self.case(case);
+            }
+            RunEventKind::NotRun { case, reason } => {
+                let index = self.case(case);
+                self.cases[index].not_run = Some(reason.clone());
+            }
             RunEventKind::CasesCounted(counts) => self.counts = Some(counts.clone()),
             RunEventKind::TargetUsed(used) => self.targets.push(used.clone()),
             RunEventKind::CleanedUp(clean_up) => self.clean_up = Some(clean_up.clone()),
@@ -305,6 +298,11 @@ impl Results {
 
     /// Ends what has not ended at the last event: call it when no more events come.
     pub fn close(&mut self) {
+        if self.end.is_none() {
+            for case in &mut self.cases {
+                case.not_run.get_or_insert(NotRunReason::RunKilled);
+            }
+        }
         for instance in &mut self.instances {
             for (kind, start) in std::mem::take(&mut instance.open) {
                 instance.span(kind, start, self.length, None);
@@ -461,6 +459,22 @@ impl Results {
                 output.get_or_insert_default().append(text);
             }
             RunEventKind::AttemptEnded { attempt, result } => self.ended(now, attempt, result),
+            RunEventKind::Overruled {
+                attempt,
+                verdict,
+                reason,
+            } if !attempt.case.is_deploy_entry() => {
+                let (_, attempt) = self.attempt(attempt);
+                attempt.verdict = Some(verdict.clone());
+                attempt.is_expected = false;
+                let own = attempt.reason.iter().map(|own| format!(": {own}"));
+                attempt.reason = Some(reason.clone() + &own.collect::<String>());
+            }
+            RunEventKind::FlakyFailed { attempt } if !attempt.case.is_deploy_entry() => {
+                let (_, attempt) = self.attempt(attempt);
+                attempt.failed_as_flaky = true;
+                attempt.reason = Some(FLAKY.to_owned());
+            }
             RunEventKind::Collected {
                 attempt,
                 folder,
@@ -598,6 +612,7 @@ impl Results {
             self.cases.push(TestedCase {
                 case: Arc::clone(case),
                 skipped: None,
+                not_run: None,
                 attempts: Vec::new(),
             });
             self.cases.len() - 1
@@ -677,30 +692,38 @@ impl TestedCase {
             .map(|(_, one)| one)
     }
 
-    /// The worst outcome of the iterations.
-    pub fn outcome(&self) -> CaseOutcome {
-        let worst = self.last_attempts().map(CaseAttempt::outcome).max();
-        match worst {
-            Some(CaseOutcome::Passed | CaseOutcome::Expected) if self.is_flaky() => {
-                CaseOutcome::Flaky
-            }
+    /// The worst result of the iterations.
+    pub fn result(&self) -> CaseResult {
+        let last = self.last_attempts().map(|one| match one.failed_as_flaky {
+            true => CaseResult::Failed,
+            false => one.result(),
+        });
+        match last.max() {
+            Some(CaseResult::Passed | CaseResult::Expected) if self.is_flaky() => CaseResult::Flaky,
             Some(worst) => worst,
-            None if self.skipped.is_some() => CaseOutcome::Skipped,
-            None => CaseOutcome::Unfinished,
+            None if self.skipped.is_some() => CaseResult::Skipped,
+            None => CaseResult::NotRun,
         }
     }
 
-    /// The last result, as other runs are compared with it; `None` for a case without a verdict.
-    pub fn last_result(&self) -> Option<LastResult> {
+    /// The reason that the case has no attempt, if it is known.
+    pub fn absence(&self) -> Option<String> {
+        let not_run = self.not_run.as_ref().filter(|_| self.attempts.is_empty());
+        let skipped = self.skipped.as_ref().map(ToString::to_string);
+        skipped.or_else(|| not_run.map(ToString::to_string))
+    }
+
+    /// The last result, as other runs are compared with it.
+    pub fn last_result(&self) -> LastResult {
         let took = self.attempts.last().map(|attempt| attempt.took);
-        Some(LastResult {
-            verdict: self.outcome().verdict()?,
+        LastResult {
+            verdict: self.result().verdict(),
             took: took.unwrap_or_default(),
-        })
+        }
     }
 
     fn is_flaky(&self) -> bool {
-        let failed = |one: &CaseAttempt| one.outcome() >= CaseOutcome::Infra;
+        let failed = |one: &CaseAttempt| one.result() >= CaseResult::Infra;
         self.attempts.iter().any(failed)
     }
 }
@@ -715,43 +738,9 @@ impl CaseAttempt {
         }
     }
 
-    /// The outcome of this attempt.
-    pub fn outcome(&self) -> CaseOutcome {
-        match &self.verdict {
-            None => CaseOutcome::Unfinished,
-            Some(Verdict::Pass) if self.is_expected => CaseOutcome::Expected,
-            Some(Verdict::Pass) => CaseOutcome::Passed,
-            Some(Verdict::Skip(_)) => CaseOutcome::Skipped,
-            Some(Verdict::Infra(_)) => CaseOutcome::Infra,
-            Some(Verdict::Crash(_)) => CaseOutcome::Crashed,
-            Some(Verdict::Fail) => CaseOutcome::Failed,
-        }
-    }
-}
-
-impl CaseOutcome {
-    /// The kind of the verdict; `None` if the case has not ended.
-    pub(super) fn verdict(self) -> Option<VerdictKind> {
-        match self {
-            Self::Passed | Self::Expected | Self::Flaky => Some(VerdictKind::Pass),
-            Self::Skipped => Some(VerdictKind::Skip),
-            Self::Infra => Some(VerdictKind::Infra),
-            Self::Failed => Some(VerdictKind::Fail),
-            Self::Crashed => Some(VerdictKind::Crash),
-            Self::Unfinished => None,
-        }
-    }
-}
-
-impl From<VerdictKind> for CaseOutcome {
-    fn from(kind: VerdictKind) -> Self {
-        match kind {
-            VerdictKind::Pass => Self::Passed,
-            VerdictKind::Skip => Self::Skipped,
-            VerdictKind::Infra => Self::Infra,
-            VerdictKind::Fail => Self::Failed,
-            VerdictKind::Crash => Self::Crashed,
-        }
+    /// The result of this attempt.
+    pub fn result(&self) -> CaseResult {
+        CaseResult::of(self.verdict.as_ref(), self.is_expected)
     }
 }
 

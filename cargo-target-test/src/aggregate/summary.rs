@@ -113,6 +113,7 @@ impl Aggregator for Summary {
                 };
                 self.note(&attempt.case, word);
             }
+            RunEventKind::Overruled { attempt, .. } => self.note(&attempt.case, None),
             RunEventKind::Skipped { case, reason } => {
                 self.skipped.push((Arc::clone(case), reason.clone()));
             }

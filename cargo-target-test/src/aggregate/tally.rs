@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::nextest_report::{EntryKey, NextestReport};
+use super::nextest_report::EntryKey;
 use crate::{
     case::{
         CaseInfo,
@@ -20,27 +20,41 @@ use crate::{
 /// The verdicts of all attempts that have ended, including deploy entries.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
-    tests: Vec<(Attempt, Verdict)>,
-    /// The indices of tests that failed as expected.
-    expected: HashSet<usize>,
-    deploys: Vec<(Attempt, Verdict)>,
+    entries: BTreeMap<(Arc<str>, String, Option<u32>), TallyEntry>,
+}
+
+/// One entry of a run: a case, a test on the host or a deploy, in one iteration.
+#[derive(Clone, Debug)]
+pub struct TallyEntry {
+    /// The case.
+    pub case: Arc<CaseInfo>,
+    /// The verdicts of the attempts by number, and true for expected failures.
+    attempts: BTreeMap<u32, (Verdict, bool)>,
+    /// True if the case failed although its last attempt passed.
+    failed_as_flaky: bool,
 }
 
 impl Tally {
     /// Counts an event that has a verdict.
     pub fn count(&mut self, event: &RunEventKind) {
-        match event {
+        let (attempt, verdict, is_expected) = match event {
             RunEventKind::AttemptEnded { attempt, result } => {
-                if result.expected.is_some() {
-                    self.expected.insert(self.tests.len());
-                }
-                self.tests.push((attempt.clone(), result.verdict.clone()));
+                (attempt, &result.verdict, result.expected.is_some())
             }
             RunEventKind::DeployShown {
                 attempt, verdict, ..
-            } => self.deploys.push((attempt.clone(), verdict.clone())),
-            _ => {}
-        }
+            }
+            | RunEventKind::Overruled {
+                attempt, verdict, ..
+            } => (attempt, verdict, false),
+            RunEventKind::FlakyFailed { attempt } => {
+                self.entry_of(attempt).failed_as_flaky = true;
+                return;
+            }
+            _ => return,
+        };
+        let attempts = &mut self.entry_of(attempt).attempts;
+        attempts.insert(attempt.number, (verdict.clone(), is_expected));
     }
 
     /// Returns a sink that counts verdicts before it passes an event on: no aggregator can delay the count.
@@ -54,98 +68,109 @@ impl Tally {
         })
     }
 
-    /// Returns the last verdict of every entry.
-    fn last(&self) -> HashMap<EntryKey<'_>, &Verdict> {
-        let all = self.deploys.iter().chain(&self.tests);
-        last(all).collect()
+    fn entry_of(&mut self, attempt: &Attempt) -> &mut TallyEntry {
+        let case = &attempt.case;
+        let key = (
+            Arc::clone(&case.binary_id),
+            case.name.clone(),
+            attempt.stress_index,
+        );
+        self.entries.entry(key).or_insert_with(|| TallyEntry {
+            case: Arc::clone(case),
+            attempts: BTreeMap::new(),
+            failed_as_flaky: false,
+        })
+    }
+
+    /// Returns an entry; `None` if it has no verdict.
+    pub fn entry(&self, key: &EntryKey<'_>) -> Option<&TallyEntry> {
+        let key = (key.binary_id.into(), key.name.to_owned(), key.stress_index);
+        self.entries.get(&key)
     }
 
     /// Returns the last verdict of every test.
     pub fn tests(&self) -> impl Iterator<Item = &Verdict> {
-        let tests: HashMap<_, _> = last(self.tests.iter()).collect();
-        tests.into_values()
+        let entries = self.entries.values();
+        let tests = entries.filter(|entry| !entry.case.is_deploy_entry());
+        tests.filter_map(|entry| Some(&entry.last()?.0))
     }
 
-    /// Returns the counts for the exit code. An entry that nextest counts as failed is infra if its verdict is infra.
-    /// Without nextest's report, the verdicts alone count.
-    pub fn counts(&self, nextest: Option<i32>, report: Option<&NextestReport>) -> RunCounts {
-        let last = self.last();
-        let (mut failed, mut infra, mut ended_entries) = (0, 0, 0);
-        match report {
-            Some(report) => report.failed().for_each(|key| match last.get(&key) {
-                Some(Verdict::Infra(_)) => infra += 1,
-                Some(Verdict::Skip(SkipReason::EntryEnded(_))) => ended_entries += 1,
-                _ => failed += 1,
-            }),
-            None => last.values().for_each(|verdict| {
-                failed += usize::from(verdict.is_failure());
-                infra += usize::from(verdict.is_infra());
-            }),
-        }
-        let stress = report.is_some() && last.keys().any(|key| key.stress_index.is_some());
-        RunCounts {
+    /// Returns the counts for the exit code. `is_joined` is true if nextest's report has overruled the verdicts that its
+    /// settings decide otherwise.
+    pub fn counts(&self, nextest: Option<i32>, is_joined: bool) -> RunCounts {
+        let mut counts = RunCounts {
             nextest,
-            failed,
-            infra,
-            ended_entries,
-            stress,
             ..RunCounts::default()
+        };
+        for ((_, _, stress_index), entry) in &self.entries {
+            counts.stress |= is_joined && stress_index.is_some();
+            match entry.last() {
+                Some((Verdict::Skip(SkipReason::EntryEnded(_)), _)) => {
+                    counts.ended_entries += usize::from(is_joined);
+                }
+                _ if entry.failed_as_flaky => counts.failed += 1,
+                Some((verdict, _)) => {
+                    counts.failed += usize::from(verdict.is_failure());
+                    counts.infra += usize::from(verdict.is_infra());
+                }
+                None => {}
+            }
         }
+        counts
     }
 
-    /// Counts the cases of each label (`None` for cases on no target), each case by its worst iteration. nextest's
-    /// report, if any, decides what failed.
-    pub fn case_counts(
-        &self,
-        cases: &[Arc<CaseInfo>],
-        report: Option<&NextestReport>,
-    ) -> BTreeMap<Option<Arc<str>>, CaseCounts> {
-        let failed: Option<HashSet<_>> = report.map(|report| report.failed().collect());
-        let entries = self.tests.iter().enumerate();
-        let entries: HashMap<_, _> = entries
-            .map(|(number, (attempt, verdict))| {
-                let is_expected = self.expected.contains(&number);
-                (EntryKey::of(attempt), (verdict, is_expected))
-            })
-            .collect();
-        let by_entry = entries.iter().map(|(key, (verdict, is_expected))| {
-            let fails = failed.as_ref().map(|failed| failed.contains(key));
-            (key, CaseResult::of(Some(verdict), fails, *is_expected))
-        });
-        let unknown = failed.iter().flatten();
-        let unknown = unknown.filter(|key| !entries.contains_key(key));
-        let unknown = unknown.map(|key| (key, CaseResult::Failed));
+    /// Counts the cases of each label (`None` for cases on no target), each case by its worst iteration.
+    pub fn case_counts(&self, cases: &[Arc<CaseInfo>]) -> BTreeMap<Option<Arc<str>>, CaseCounts> {
         let mut by_case = HashMap::new();
-        for (key, result) in by_entry.chain(unknown) {
-            let worst = by_case.entry((key.binary_id, key.name)).or_insert(result);
+        for ((binary_id, name, _), entry) in &self.entries {
+            let result = entry.result();
+            let worst = by_case.entry((&**binary_id, &**name)).or_insert(result);
             *worst = result.max(*worst);
         }
         let mut counts = BTreeMap::<_, CaseCounts>::new();
         for case in cases {
-            let result = by_case.get(&(&*case.binary_id, &*case.name));
+            let result = by_case.get(&(&*case.binary_id, &*case.name)).copied();
             let label = case.runs_on.label().map(Arc::from);
-            counts.entry(label).or_default().count(result.copied());
+            let counts = counts.entry(label).or_default();
+            counts.count(result.unwrap_or(CaseResult::NotRun));
         }
         counts
     }
 
     /// Returns the cases without any attempt.
     pub fn unseen<'a>(&self, cases: &'a [Arc<CaseInfo>]) -> Vec<&'a Arc<CaseInfo>> {
-        let seen: std::collections::HashSet<_> = self
-            .tests
-            .iter()
-            .map(|(attempt, _)| (&attempt.case.binary_id, &attempt.case.name))
+        let seen: HashSet<_> = self
+            .entries
+            .keys()
+            .map(|(binary_id, name, _)| (&**binary_id, &**name))
             .collect();
-        let unseen = |case: &&Arc<CaseInfo>| !seen.contains(&(&case.binary_id, &case.name));
+        let unseen = |case: &&Arc<CaseInfo>| !seen.contains(&(&*case.binary_id, &*case.name));
         cases.iter().filter(unseen).collect()
     }
 }
 
-/// Returns entries with their verdicts. Collected by entry, the last verdict of each remains.
-fn last<'a>(
-    verdicts: impl Iterator<Item = &'a (Attempt, Verdict)>,
-) -> impl Iterator<Item = (EntryKey<'a>, &'a Verdict)> {
-    verdicts.map(|(attempt, verdict)| (EntryKey::of(attempt), verdict))
+impl TallyEntry {
+    /// The verdicts of the attempts, by number.
+    pub fn verdicts(&self) -> impl Iterator<Item = (u32, &Verdict)> {
+        let attempts = self.attempts.iter();
+        attempts.map(|(number, (verdict, _))| (*number, verdict))
+    }
+
+    /// The last attempt.
+    fn last(&self) -> Option<&(Verdict, bool)> {
+        self.attempts.values().next_back()
+    }
+
+    /// The result of the entry.
+    fn result(&self) -> CaseResult {
+        match self.last() {
+            _ if self.failed_as_flaky => CaseResult::Failed,
+            last => CaseResult::of(
+                last.map(|(verdict, _)| verdict),
+                last.is_some_and(|(_, is_expected)| *is_expected),
+            ),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -153,7 +178,10 @@ mod tests {
     use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
     use super::*;
-    use crate::run_event::AttemptResult;
+    use crate::{
+        aggregate::{nextest_report::NextestReport, overruled::overruled},
+        run_event::AttemptResult,
+    };
 
     fn attempt(binary: &str, number: u32) -> Attempt {
         Attempt {
@@ -174,14 +202,32 @@ mod tests {
         tally
     }
 
-    /// A report of nextest with these failed suites.
-    fn report(failed: &[&str]) -> NextestReport {
+    /// The same, joined with a report of nextest with these failed suites; all others passed.
+    fn joined(attempts: &[(Attempt, Verdict)], failed: &[&str]) -> Tally {
+        let mut tally = tally(attempts);
+        let suites = tally
+            .entries
+            .values()
+            .map(|entry| entry.case.binary_id.to_string());
+        let passed = suites.filter(|suite| !failed.iter().any(|one| one.starts_with(suite)));
+        let passed: HashSet<_> = passed.collect();
+        let passed = passed
+            .iter()
+            .map(|suite| (&**suite, TestCaseStatus::success()));
+        let failure = || TestCaseStatus::non_success(NonSuccessKind::Failure);
+        let failed = failed.iter().map(|suite| (*suite, failure()));
+        let events = overruled(&tally, &report(passed.chain(failed)), &[]);
+        events.iter().for_each(|event| tally.count(event));
+        tally
+    }
+
+    /// A report of nextest with these suites.
+    fn report<'a>(suites: impl Iterator<Item = (&'a str, TestCaseStatus)>) -> NextestReport {
         let mut report = Report::new("nextest-run");
-        for suite in failed {
-            let status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+        for (suite, status) in suites {
             let mut case = TestCase::new("smoke[a]", status);
             case.set_classname(suite.split("@stress").next().unwrap_or_default());
-            let mut suite = TestSuite::new(*suite);
+            let mut suite = TestSuite::new(suite);
             suite.add_test_case(case);
             report.add_test_suite(suite);
         }
@@ -256,7 +302,7 @@ mod tests {
             ("a runner that did not start", vec![], 100, &["x"], 100, 100),
         ] {
             let exit_code = |attempts: &[_], code, failed: &[_]| {
-                let counts = tally(attempts).counts(Some(code), Some(&report(failed)));
+                let counts = joined(attempts, failed).counts(Some(code), true);
                 counts.exit_code()
             };
             assert_eq!(exit_code(&attempts, code, failed), alone, "{setting}");
@@ -277,7 +323,7 @@ mod tests {
             (vec![infra.clone(), failed], 100),
             (vec![infra, crashed], 100),
         ] {
-            let counts = tally(&attempts).counts(Some(100), None);
+            let counts = tally(&attempts).counts(Some(100), false);
             assert_eq!(counts.exit_code(), expected, "{attempts:?}");
         }
     }
@@ -298,7 +344,7 @@ mod tests {
             (infra, &["x@stress-1"], 69),
         ] {
             let attempts = [iteration(0, Verdict::Pass), iteration(1, second)];
-            let counts = tally(&attempts).counts(Some(0), Some(&report(failed)));
+            let counts = joined(&attempts, failed).counts(Some(0), true);
             assert_eq!(counts.exit_code(), expected, "{attempts:?}");
         }
     }

@@ -181,6 +181,38 @@ impl fmt::Display for SkipReason {
     }
 }
 
+/// The reason that a case of the run has not run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum NotRunReason {
+    /// nextest stopped after failures.
+    FailFast,
+    /// A user interrupted the run.
+    Interrupted,
+    /// A setup script of nextest failed; its name.
+    SetupScript(String),
+    /// nextest ended for another reason; the message.
+    NextestEnded(String),
+    /// nextest passed the case without the tool's runner.
+    Bypassed,
+    /// The run was killed.
+    RunKilled,
+}
+
+impl fmt::Display for NotRunReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::FailFast => f.write_str("nextest stopped after a failure (fail-fast)"),
+            Self::Interrupted => f.write_str("the run was interrupted"),
+            Self::SetupScript(name) => write!(f, "setup script `{name}` failed"),
+            Self::NextestEnded(message) => f.write_str(message),
+            Self::Bypassed => f.write_str("nextest passed the case without asking for an instance"),
+            Self::RunKilled => f.write_str("the run was killed"),
+        }
+    }
+}
+
 /// The reason that an instance must not serve again before it is recycled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]

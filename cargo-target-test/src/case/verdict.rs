@@ -93,6 +93,20 @@ impl Verdict {
         }
     }
 
+    /// The verdict that counts if nextest's settings decide otherwise about an attempt that ended with `verdict`, which
+    /// is `None` if it never began; `None` if the two agree. `fails` is true if nextest counts the attempt as failed.
+    pub fn overruled(verdict: Option<&Self>, fails: bool) -> Option<Self> {
+        match (verdict, fails) {
+            // Not a result of a test.
+            (Some(Self::Skip(SkipReason::EntryEnded(_))), _) => None,
+            // A leak with `result = "fail"`, or a runner that did not start.
+            (None | Some(Self::Pass | Self::Skip(_)), true) => Some(Self::Fail),
+            // A limit with `on-timeout = "pass"`.
+            (Some(Self::Fail | Self::Crash(_) | Self::Infra(_)), false) => Some(Self::Pass),
+            _ => None,
+        }
+    }
+
     /// True if nextest makes no further attempt after this verdict.
     pub fn is_final(&self) -> bool {
         matches!(self, Self::Pass | Self::Skip(_))
@@ -232,8 +246,8 @@ pub struct CaseCounts {
     pub not_run: usize,
 }
 
-/// The result of a case over all iterations of a run, the best first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// The result of an attempt, or of a case over all its attempts and iterations, the best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CaseResult {
     /// Passed.
     Passed,
@@ -241,42 +255,66 @@ pub enum CaseResult {
     Skipped,
     /// Failed as expected.
     Expected,
-    /// Infra.
+    /// Passed after a failed attempt.
+    Flaky,
+    /// Not run.
+    NotRun,
+    /// Started, and not ended.
+    Unfinished,
+    /// Got no usable instance, or lost it.
     Infra,
     /// Failed.
     Failed,
+    /// The system under test crashed.
+    Crashed,
 }
 
 impl CaseResult {
-    /// The result of an entry from its last verdict, if any; `fails` is nextest's view, if known. `is_expected` is true
-    /// for an expected failure.
-    pub fn of(verdict: Option<&Verdict>, fails: Option<bool>, is_expected: bool) -> Self {
-        let by_verdict = match verdict {
+    /// The result of an attempt; `None` is the verdict of an attempt that has not ended. `is_expected` is true for an
+    /// expected failure.
+    pub fn of(verdict: Option<&Verdict>, is_expected: bool) -> Self {
+        match verdict {
+            None => Self::Unfinished,
             Some(Verdict::Pass) if is_expected => Self::Expected,
-            Some(Verdict::Pass) => Self::Passed,
-            Some(Verdict::Skip(_)) => Self::Skipped,
-            Some(Verdict::Infra(_)) => Self::Infra,
-            Some(Verdict::Fail | Verdict::Crash(_)) | None => Self::Failed,
-        };
-        match fails {
-            Some(true) if by_verdict != Self::Infra => Self::Failed,
-            // A limit with `on-timeout = "pass"`, for example.
-            Some(false) if by_verdict > Self::Expected => Self::Passed,
-            _ => by_verdict,
+            Some(verdict) => verdict.to_wire().0.into(),
+        }
+    }
+
+    /// The kind of the verdict; `None` if the case has none.
+    pub fn verdict(self) -> Option<VerdictKind> {
+        match self {
+            Self::Passed | Self::Expected | Self::Flaky => Some(VerdictKind::Pass),
+            Self::Skipped => Some(VerdictKind::Skip),
+            Self::Infra => Some(VerdictKind::Infra),
+            Self::Failed => Some(VerdictKind::Fail),
+            Self::Crashed => Some(VerdictKind::Crash),
+            Self::NotRun | Self::Unfinished => None,
+        }
+    }
+}
+
+impl From<VerdictKind> for CaseResult {
+    fn from(kind: VerdictKind) -> Self {
+        match kind {
+            VerdictKind::Pass => Self::Passed,
+            VerdictKind::Skip => Self::Skipped,
+            VerdictKind::Infra => Self::Infra,
+            VerdictKind::Fail => Self::Failed,
+            VerdictKind::Crash => Self::Crashed,
         }
     }
 }
 
 impl CaseCounts {
-    /// Counts a case; `None` if it was not run.
-    pub fn count(&mut self, result: Option<CaseResult>) {
+    /// Counts a case.
+    pub fn count(&mut self, result: CaseResult) {
         *match result {
-            Some(CaseResult::Passed) => &mut self.passed,
-            Some(CaseResult::Skipped) => &mut self.skipped,
-            Some(CaseResult::Expected) => &mut self.expected,
-            Some(CaseResult::Infra) => &mut self.infra,
-            Some(CaseResult::Failed) => &mut self.failed,
-            None => &mut self.not_run,
+            CaseResult::Passed | CaseResult::Flaky => &mut self.passed,
+            CaseResult::Skipped => &mut self.skipped,
+            CaseResult::Expected => &mut self.expected,
+            CaseResult::Infra => &mut self.infra,
+            CaseResult::Failed | CaseResult::Crashed => &mut self.failed,
+            CaseResult::NotRun | CaseResult::Unfinished => &mut self.not_run,
         } += 1;
     }
 
@@ -722,7 +760,7 @@ mod tests {
 
     #[test]
     fn every_case_is_counted_once() {
-        use CaseResult::{Expected, Failed, Infra, Passed, Skipped};
+        use CaseResult::{Crashed, Expected, Failed, Infra, NotRun, Passed, Skipped, Unfinished};
         let skip = Verdict::Skip(SkipReason::Test("no gpu".to_owned()));
         let (infra, crash) = (Verdict::Infra(String::new()), Verdict::Crash(String::new()));
         let mut counts = CaseCounts::default();
@@ -732,23 +770,25 @@ mod tests {
             (Some(&skip), Some(false), false, Skipped),
             (Some(&infra), Some(true), false, Infra),
             (Some(&infra), None, true, Infra),
-            (Some(&crash), Some(true), false, Failed),
+            (Some(&crash), Some(true), false, Crashed),
             (Some(&Verdict::Fail), None, false, Failed),
             // nextest's leak that fails, its runner that did not start, its limit that passes.
-            (Some(&Verdict::Pass), Some(true), false, Failed),
+            (Some(&Verdict::Pass), Some(true), true, Failed),
             (None, Some(true), false, Failed),
             (Some(&Verdict::Fail), Some(false), false, Passed),
         ] {
-            assert_eq!(
-                CaseResult::of(verdict, fails, expected),
-                result,
-                "{verdict:?}"
-            );
-            counts.count(Some(result));
+            let overruled = fails.and_then(|fails| Verdict::overruled(verdict, fails));
+            let found = match &overruled {
+                Some(overruled) => CaseResult::of(Some(overruled), false),
+                None => CaseResult::of(verdict, expected),
+            };
+            assert_eq!(found, result, "{verdict:?}");
+            counts.count(result);
         }
         let told = "10 cases: 2 passed, 1 skipped, 1 failed as expected, 4 failed, 2 infra";
         assert_eq!(counts.to_string(), told);
-        counts.count(None);
+        assert_eq!(CaseResult::of(None, false), Unfinished);
+        counts.count(NotRun);
         assert_eq!(counts.to_string(), told.replace("10", "11") + ", 1 not run");
     }
 

@@ -153,8 +153,8 @@ pub fn to_text(playbook: &Playbook) -> String {
     text.trim_end().to_owned()
 }
 
-/// The keys of a target before its parameters, in the order in which they are printed.
-const KEYS: [&str; 21] = [
+/// The first keys of a target, in the order in which they are printed. The others follow by name.
+const FIRST_KEYS: [&str; 17] = [
     "name",
     "platform",
     "count",
@@ -172,11 +172,10 @@ const KEYS: [&str; 21] = [
     "recipe-env",
     "wait",
     "retries",
-    "checks",
-    "collect",
-    "collect-when",
-    "on-finding",
 ];
+
+/// What a target has in JSON that is not one of its keys, or is printed otherwise.
+const NO_KEYS: [&str; 3] = ["parameters", "definition", "origins"];
 
 /// Returns every key of a target with its value as TOML. Absent keys are omitted.
 fn target_lines(target: &PlaybookTarget) -> Vec<(String, String)> {
@@ -192,8 +191,11 @@ fn target_lines(target: &PlaybookTarget) -> Vec<(String, String)> {
     if let Some(capabilities) = all["capabilities"].as_object_mut() {
         capabilities.retain(|name, _| !target.assured.contains(name));
     }
+    let keys = all.as_object().into_iter().flatten();
+    let others = keys.map(|(key, _)| key.as_str());
+    let others = others.filter(|key| !FIRST_KEYS.contains(key) && !NO_KEYS.contains(key));
     let mut lines = Vec::new();
-    for key in KEYS {
+    for key in FIRST_KEYS.into_iter().chain(others) {
         let mut add = |key, value: &_| lines.push((key, toml(value)));
         match &all[key] {
             Value::Null => {}

@@ -13,7 +13,7 @@ use target_fixtures::wire::VerdictKind;
 use crate::{
     aggregate::history::{self, History, Imported, PastResult},
     cli::{Global, HistoryArgs, HistoryVerb},
-    error::{Error, Result},
+    error::{Error, Result, one_line},
     execute::run_folder::FEED,
     provision::platform::Platforms,
     run::{
@@ -77,7 +77,9 @@ pub fn verb(platforms: &Platforms, global: &Global, args: &HistoryArgs) -> Resul
     if args.json {
         return print_json(&results);
     }
-    let header = ["ended", "run", "case", "verdict", "took", "on", "commit"];
+    let header = [
+        "ended", "run", "case", "verdict", "took", "on", "commit", "reason",
+    ];
     print_table(&header, results.iter().map(cells).collect());
     Ok(0)
 }
@@ -100,14 +102,17 @@ fn import(path: &Path, feeds: &[PathBuf]) -> Result<u8> {
 
 fn cells(result: &PastResult) -> Vec<Cell> {
     let commit = result.revision.as_deref().unwrap_or_default();
+    let reason = result.reason.as_deref().map(one_line);
+    let took = (result.attempts > 0).then(|| seconds(result.took));
     vec![
         time(result.ended),
         Cell::left(&result.run),
         Cell::left(&result.name),
         verdict(result.verdict, result.attempts),
-        seconds(result.took),
+        took.unwrap_or_default(),
         Cell::left(result.instances.join(" ")),
         Cell::left(short(commit)),
+        Cell::left(reason.unwrap_or_default()),
     ]
 }
 
@@ -125,15 +130,15 @@ pub(super) fn seconds(time: Duration) -> Cell {
     Cell::right(format!("{:.3} s", time.as_secs_f64()))
 }
 
-/// A verdict, with the number of attempts if there were several.
-pub(super) fn verdict(verdict: VerdictKind, attempts: u32) -> Cell {
+/// A verdict, with the number of attempts if there were several; `None` for a case that has not run.
+pub(super) fn verdict(verdict: Option<VerdictKind>, attempts: u32) -> Cell {
     let style = match verdict {
-        VerdictKind::Pass => Style::Good,
-        VerdictKind::Fail | VerdictKind::Crash => Style::Bad,
-        VerdictKind::Skip => Style::Remarkable,
-        VerdictKind::Infra => Style::Infra,
+        Some(VerdictKind::Pass) => Style::Good,
+        Some(VerdictKind::Fail | VerdictKind::Crash) => Style::Bad,
+        Some(VerdictKind::Skip) | None => Style::Remarkable,
+        Some(VerdictKind::Infra) => Style::Infra,
     };
-    let name = verdict.name();
+    let name = verdict.map_or("not run", VerdictKind::name);
     let text = match attempts {
         0 | 1 => name.to_owned(),
         several => format!("{name} (attempt {several})"),

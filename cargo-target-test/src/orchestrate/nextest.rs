@@ -8,18 +8,23 @@ mod processes;
 
 use std::{
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
+    sync::{Arc, Mutex, atomic::AtomicU64},
     time::SystemTime,
 };
 
 use self::processes::NextestEnd;
 use super::{Orchestrator, RunResult};
 use crate::{
-    aggregate::{junit, nextest_report::NextestReport, tally::Tally},
+    aggregate::{
+        junit,
+        nextest_report::NextestReport,
+        overruled::{not_run, overruled},
+        tally::Tally,
+    },
     case::{
         CaseInfo,
-        reason::SkipReason,
-        verdict::{CaseCounts, CaseResult, RunCounts},
+        reason::{NotRunReason, SkipReason},
+        verdict::{CaseCounts, CaseResult, EXIT_RUN_FAILED, RunCounts},
     },
     error::Result,
     execute::{
@@ -33,7 +38,7 @@ use crate::{
     process,
     provision::{BoxFuture, InstanceSet, PoolProvisioner, Provisioner},
     run_event::{CleanUp, RunEventKind, Sink, TargetTime},
-    ui,
+    sync, ui,
 };
 
 /// Runs cases by cargo-nextest: its runner asks the broker of this process for the machines of each case.
@@ -111,6 +116,9 @@ impl Orchestrator for Nextest {
             for (case, reason) in self.skipped.iter().cloned() {
                 sink.emit(RunEventKind::Skipped { case, reason });
             }
+            for case in self.entries(cases) {
+                sink.emit(RunEventKind::Planned { case });
+            }
             let broker = Broker::start(BrokerSetup {
                 place: self.place.clone(),
                 pool: Arc::clone(&self.provisioner),
@@ -138,7 +146,6 @@ impl Orchestrator for Nextest {
                 interrupts,
                 ..ended?
             };
-            let tally = tally.lock().unwrap_or_else(PoisonError::into_inner).clone();
             Ok(self.result(cases, &sink, (&tally, since), &ended, report?))
         })
     }
@@ -178,13 +185,22 @@ impl Nextest {
         &self,
         cases: &[Arc<CaseInfo>],
         sink: &Sink,
-        (tally, since): (&Tally, SystemTime),
+        (tally, since): (&Mutex<Tally>, SystemTime),
         ended: &NextestEnd,
         clean_up: CleanUp,
     ) -> RunResult {
         let nextest = self.nextest_report(sink, since);
-        let counts = self.counts(cases, sink, (tally, nextest.as_ref()), ended, &clean_up);
-        let by_label = tally.case_counts(&self.entries(cases), nextest.as_ref());
+        let entries = self.entries(cases);
+        if let Some(nextest) = &nextest {
+            let events = overruled(&sync::lock(tally), nextest, &entries);
+            events.into_iter().for_each(|event| sink.emit(event));
+        }
+        let tally = sync::lock(tally).clone();
+        let reason = not_run_reason(ended, nextest.as_ref());
+        let unseen = not_run(&tally, nextest.as_ref(), &entries, &reason);
+        unseen.into_iter().for_each(|event| sink.emit(event));
+        let counts = self.counts(cases, sink, (&tally, nextest.is_some()), ended, &clean_up);
+        let by_label = tally.case_counts(&entries);
         for used in self.sets.iter().map(|set| set.used()) {
             let cases = by_label.get(&Some(used.target.as_str().into()));
             sink.emit(RunEventKind::TargetUsed(TargetTime {
@@ -199,7 +215,7 @@ impl Nextest {
         let mut by_result: CaseCounts = by_label.values().sum();
         // The reports have these tests too.
         for _ in &self.skipped {
-            by_result.count(Some(CaseResult::Skipped));
+            by_result.count(CaseResult::Skipped);
         }
         sink.emit(RunEventKind::CasesCounted(by_result));
         let mut result = RunResult::default();
@@ -241,7 +257,7 @@ impl Nextest {
         &self,
         cases: &[Arc<CaseInfo>],
         sink: &Sink,
-        (tally, nextest): (&Tally, Option<&NextestReport>),
+        (tally, has_report): (&Tally, bool),
         ended: &NextestEnd,
         report: &CleanUp,
     ) -> RunCounts {
@@ -264,20 +280,38 @@ impl Nextest {
                  wrapper script that bypasses the runner (`target-runner = \"ignore\"`)"
             ));
         }
-        let mut counts = tally.counts(code, nextest);
+        let mut counts = tally.counts(code, has_report);
         if counts.ended_entries > 0 && !tally.unseen(cases).is_empty() {
             // nextest's fail-fast took the end of an entry for a failure: the other cases did not run.
             counts.failed += std::mem::take(&mut counts.ended_entries);
         }
         RunCounts {
             interrupted: ended.interrupts.any(),
-            report_lost: nextest.is_none()
+            report_lost: !has_report
                 && self.options.users_junit.is_none()
                 && tally.unseen(cases).is_empty(),
             unaccounted: !report.failed.is_empty() || !bypassed.is_empty(),
             infra_code: self.options.infra_code,
             ..counts
         }
+    }
+}
+
+/// Returns the reason that cases have not run, if some have not.
+fn not_run_reason(ended: &NextestEnd, report: Option<&NextestReport>) -> NotRunReason {
+    if ended.interrupts.any() {
+        return NotRunReason::Interrupted;
+    }
+    if let Some(script) = report.and_then(NextestReport::failed_setup_script) {
+        return NotRunReason::SetupScript(script.to_owned());
+    }
+    let fails = |code: Option<i32>| code != Some(0);
+    let status = ended.statuses.iter().find(|status| fails(status.code()));
+    match status {
+        Some(status) if status.code() != Some(EXIT_RUN_FAILED.into()) => {
+            NotRunReason::NextestEnded(format!("cargo-nextest {}", process::ending(*status)))
+        }
+        _ => NotRunReason::FailFast,
     }
 }
 

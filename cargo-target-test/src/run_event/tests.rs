@@ -3,7 +3,7 @@
 use target_fixtures::{metadata::Metadata, wire::VerdictKind};
 
 use super::*;
-use crate::case::{RunsOn, verdict::CaseResult};
+use crate::case::{RunsOn, reason::NotRunReason, verdict::CaseResult};
 
 /// Written by the first version: later versions read it and write the same.
 const VERSION_1: &str = include_str!("version-1.jsonl");
@@ -257,7 +257,7 @@ fn kinds() -> Vec<RunEventKind> {
         interrupted: false,
     });
     let mut counts = CaseCounts::default();
-    counts.count(Some(CaseResult::Infra));
+    counts.count(CaseResult::Infra);
     kinds.push(Kind::CasesCounted(counts));
     kinds
 }
@@ -309,6 +309,41 @@ fn the_target_of_an_instance_is_read_and_written() {
     assert_eq!(json["reach"], "ssh -p 2222 -- root@127.0.0.1");
     let read: RunEventKind = serde_json::from_value(json).expect("an event");
     assert_eq!(read, ended);
+}
+
+#[test]
+fn what_no_attempt_says_is_read_and_written() {
+    let attempt = attempt();
+    let case = || Arc::clone(&attempt.case);
+    for (event, kind) in [
+        (RunEventKind::Planned { case: case() }, "planned"),
+        (
+            RunEventKind::NotRun {
+                case: case(),
+                reason: NotRunReason::SetupScript("db".to_owned()),
+            },
+            "not-run",
+        ),
+        (
+            RunEventKind::Overruled {
+                attempt: attempt.clone(),
+                verdict: Verdict::Fail,
+                reason: "leaked handles".to_owned(),
+            },
+            "overruled",
+        ),
+        (
+            RunEventKind::FlakyFailed {
+                attempt: attempt.clone(),
+            },
+            "flaky-failed",
+        ),
+    ] {
+        let json = serde_json::to_value(&event).expect("JSON");
+        assert_eq!(json["event"], kind);
+        let read: RunEventKind = serde_json::from_value(json).expect("an event");
+        assert_eq!(read, event);
+    }
 }
 
 #[test]

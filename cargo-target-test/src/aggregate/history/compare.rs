@@ -4,7 +4,10 @@ use serde::Serialize;
 use target_fixtures::wire::VerdictKind;
 
 use super::{CaseKey, History, PastRun};
-use crate::{aggregate::change::CaseChange, error::Result};
+use crate::{
+    aggregate::change::{CaseChange, LastResult},
+    error::Result,
+};
 
 /// The differences between an older run and a newer one.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -29,10 +32,10 @@ pub struct ChangedCase {
     /// The case.
     #[serde(flatten)]
     pub case: CaseKey,
-    /// The older verdict; `None` if the case did not run.
+    /// The older verdict; `None` if the case had none.
     pub verdict_before: Option<VerdictKind>,
     /// The newer verdict.
-    pub verdict: VerdictKind,
+    pub verdict: Option<VerdictKind>,
     /// The older duration in seconds, if the case ran.
     pub took_before: Option<f64>,
     /// The newer duration in seconds.
@@ -46,6 +49,8 @@ impl History {
     /// If the file cannot be read.
     pub fn compare(&self, before: PastRun, after: PastRun) -> Result<RunComparison> {
         let (old, new) = (self.cases(&before)?, self.cases(&after)?);
+        // A run that was killed may have had further cases.
+        let unknown = before.exit_code.is_none().then_some(LastResult::NONE);
         let mut comparison = RunComparison {
             before,
             after,
@@ -54,7 +59,7 @@ impl History {
             slower: Vec::new(),
         };
         for (case, now) in new {
-            let was = old.get(&case);
+            let was = old.get(&case).or(unknown.as_ref());
             let list = match CaseChange::between(was, &now) {
                 Some(CaseChange::NewlyFailing) => &mut comparison.newly_failing,
                 Some(CaseChange::Fixed) => &mut comparison.fixed,
@@ -63,7 +68,7 @@ impl History {
             };
             list.push(ChangedCase {
                 case,
-                verdict_before: was.map(|was| was.verdict),
+                verdict_before: was.and_then(|was| was.verdict),
                 verdict: now.verdict,
                 took_before: was.map(|was| was.took.as_secs_f64()),
                 took: now.took.as_secs_f64(),

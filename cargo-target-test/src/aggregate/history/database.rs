@@ -15,7 +15,11 @@ use rusqlite::{
 };
 
 /// The schema: each text leads from one version to the next.
-const MIGRATIONS: &[&str] = &[include_str!("schema-1.sql"), include_str!("schema-2.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema-1.sql"),
+    include_str!("schema-2.sql"),
+    include_str!("schema-3.sql"),
+];
 /// The time limit for other processes that create the file or set it aside.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// The interval between two attempts to lock.

@@ -11,6 +11,7 @@ use serde::Serialize;
 use target_fixtures::wire::{Measurement, VerdictKind};
 
 use super::{
+    NOT_RUN,
     database::{is_current, open_to_read, open_to_write},
     failed,
 };
@@ -88,12 +89,12 @@ pub struct PastResult {
     pub binary: String,
     /// The case's name; for a sub-result with its path: `table[ubuntu]/row 1`.
     pub name: String,
-    /// The verdict.
-    #[serde(serialize_with = "verdict_text")]
-    pub verdict: VerdictKind,
+    /// The verdict; `None`, in JSON `not-run`, for a case that has not run.
+    #[serde(serialize_with = "verdict_or_not_run")]
+    pub verdict: Option<VerdictKind>,
     /// The reason of the verdict, if any.
     pub reason: Option<String>,
-    /// The number of attempts.
+    /// The number of attempts; 0 for a case that the plan skips, and for one that has not run.
     pub attempts: u32,
     /// The duration, in seconds.
     #[serde(serialize_with = "seconds")]
@@ -239,10 +240,10 @@ impl History {
     /// # Errors
     /// If the file cannot be read.
     pub fn cases(&self, run: &PastRun) -> Result<BTreeMap<CaseKey, LastResult>> {
-        let select = "SELECT cases.binary, cases.name, verdict, took, max(number) FROM attempts \
-                      JOIN cases ON cases.id = case_id WHERE run = ?1 GROUP BY case_id, stress";
+        let results = last_results("last.run = ?1");
+        let select = format!("SELECT binary, name, verdict, took FROM ({results})");
         self.ask(|connection| {
-            let mut statement = connection.prepare(select)?;
+            let mut statement = connection.prepare(&select)?;
             let mut rows = statement.query([run.id])?;
             let mut cases = BTreeMap::<_, LastResult>::new();
             while let Some(row) = rows.next()? {
@@ -251,11 +252,11 @@ impl History {
                     name: row.get(1)?,
                 };
                 let case = LastResult {
-                    verdict: verdict(row, 2)?,
+                    verdict: verdict_if_run(row, 2)?,
                     took: duration(row, 3)?,
                 };
                 let known = cases.get(&key);
-                if known.is_none_or(|known| known.verdict == VerdictKind::Pass) {
+                if known.is_none_or(|known| known.verdict == Some(VerdictKind::Pass)) {
                     cases.insert(key, case);
                 }
             }
@@ -334,14 +335,12 @@ impl History {
     /// # Errors
     /// If the file cannot be read.
     pub fn results(&self, repository: &str, name: &str, most: u32) -> Result<Vec<PastResult>> {
-        let select = "
+        let of_cases = last_results("cases.repository = ?1 AND instr(cases.name, ?2)");
+        let select = format!("
             SELECT * FROM (
-                SELECT runs.run, attempts.ended, revision, binary, cases.name AS name, verdict, reason,
-                       max(number) AS number, took, instances, 0 AS is_sub, 0 AS place,
-                       case_id, attempts.run AS run_id, stress
-                FROM attempts JOIN cases ON cases.id = case_id JOIN runs ON runs.id = attempts.run
-                WHERE cases.repository = ?1 AND instr(cases.name, ?2)
-                GROUP BY case_id, attempts.run, stress
+                SELECT runs.run, results.ended, revision, binary, name, verdict, reason, number, took, instances,
+                       0 AS is_sub, 0 AS place, case_id, results.run AS run_id, stress
+                FROM ({of_cases}) AS results JOIN runs ON runs.id = results.run
                 UNION ALL
                 SELECT runs.run, attempts.ended, revision, binary, cases.name || '/' || path AS name,
                        sub_results.verdict, message, max(sub_results.number), sub_results.took,
@@ -353,9 +352,9 @@ impl History {
                 WHERE cases.repository = ?1 AND instr(cases.name || '/' || path, ?2)
                     AND (instr(?2, '/') OR sub_results.verdict <> 'pass')
                 GROUP BY sub_results.case_id, sub_results.run, sub_results.stress, path, lane
-            ) ORDER BY ended DESC, binary, name, place LIMIT ?3";
+            ) ORDER BY ended DESC, binary, name, place LIMIT ?3");
         self.ask(|connection| {
-            let mut statement = connection.prepare(select)?;
+            let mut statement = connection.prepare(&select)?;
             let mut metrics = connection.prepare(
                 "SELECT name, value, unit FROM metrics \
                  WHERE case_id = ?1 AND run = ?2 AND stress = ?3 AND number = ?4 ORDER BY place",
@@ -377,7 +376,7 @@ impl History {
                     revision: row.get(2)?,
                     binary: row.get(3)?,
                     name: row.get(4)?,
-                    verdict: verdict(row, 5)?,
+                    verdict: verdict_if_run(row, 5)?,
                     reason: row.get(6)?,
                     attempts: row.get(7)?,
                     took: duration(row, 8)?,
@@ -502,6 +501,24 @@ pub struct TestOn<'a> {
     pub label: Option<&'a str>,
 }
 
+/// The query for the last attempt of each case in each iteration, with the verdict of the case; and for the cases without
+/// any attempt, whose `number` is 0. `filter` is a condition on `cases`, and on the run by `last.run`.
+fn last_results(filter: &str) -> String {
+    format!(
+        "SELECT case_id, last.run, last.stress, binary, name, coalesce(case_ends.verdict, last.verdict) AS verdict,
+                coalesce(case_ends.reason, last.reason) AS reason, max(number) AS number, ended, took, instances
+         FROM attempts AS last JOIN cases ON cases.id = case_id
+         LEFT JOIN case_ends USING (case_id, run, stress)
+         WHERE {filter} GROUP BY case_id, last.run, last.stress
+         UNION ALL
+         SELECT case_id, last.run, stress, binary, name, verdict, reason, 0, at, 0, ''
+         FROM case_ends AS last JOIN cases ON cases.id = case_id
+         WHERE {filter} AND NOT EXISTS (
+             SELECT 1 FROM attempts
+             WHERE case_id = last.case_id AND run = last.run AND stress = last.stress)"
+    )
+}
+
 /// Reads the expected durations of a repository's cases.
 pub(super) fn durations_of_cases(
     connection: &Connection,
@@ -584,6 +601,14 @@ pub(super) fn verdict(row: &Row<'_>, column: usize) -> rusqlite::Result<VerdictK
     Ok(kind.unwrap_or(VerdictKind::Infra))
 }
 
+/// Reads the verdict of a case; `None` for a case that has not run.
+fn verdict_if_run(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<VerdictKind>> {
+    match row.get_ref(column)?.as_str()? {
+        NOT_RUN => Ok(None),
+        _ => verdict(row, column).map(Some),
+    }
+}
+
 /// Reads a list that is separated by commas.
 pub(super) fn list(row: &Row<'_>, column: usize) -> rusqlite::Result<Vec<String>> {
     let text: String = row.get(column)?;
@@ -600,6 +625,13 @@ pub(super) fn verdict_text<S: serde::Serializer>(
     to: S,
 ) -> Result<S::Ok, S::Error> {
     verdict.serialize(to)
+}
+
+fn verdict_or_not_run<S: serde::Serializer>(
+    verdict: &Option<VerdictKind>,
+    to: S,
+) -> Result<S::Ok, S::Error> {
+    to.serialize_str(verdict.map_or(NOT_RUN, VerdictKind::name))
 }
 
 pub(super) fn seconds<S: serde::Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {

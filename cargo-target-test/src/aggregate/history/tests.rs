@@ -11,7 +11,11 @@ use target_fixtures::wire::{Measurement, SubResult, VerdictKind};
 use super::*;
 use crate::{
     aggregate::Aggregator,
-    case::{CaseInfo, RunsOn, verdict::Verdict},
+    case::{
+        CaseInfo, RunsOn,
+        reason::{ExclusionReason, NotRunReason, SkipReason},
+        verdict::Verdict,
+    },
     run_event::{Attempt, AttemptResult, RunEvent, RunEventKind, RunOrigin, TestBinary},
 };
 
@@ -202,7 +206,7 @@ fn runs_are_written_and_read() {
             binary: "hello::net".to_owned(),
             name: "smoke[x]".to_owned(),
         };
-        assert_eq!(cases[&key].verdict, VerdictKind::Pass);
+        assert_eq!(cases[&key].verdict, Some(VerdictKind::Pass));
     }
     let of = TestOn {
         test: "smoke",
@@ -255,7 +259,7 @@ fn what_passes_and_fails_is_unstable_and_what_is_mended_is_not() {
         .attempt("lost", 1, Verdict::Pass, 1);
     second.write(&path).expect("written");
     let third = Run::new(300, "a3", "other").attempt("mended", 1, Verdict::Fail, 1);
-    third.write(&path).expect("written");
+    third.end().write(&path).expect("written");
     let history = open(&path);
     let unstable = history.unstable(REPOSITORY, 10).expect("read");
     let shown: Vec<_> = unstable
@@ -403,4 +407,84 @@ fn a_locked_file_costs_a_moment_and_one_warning() {
     let history = open(&path);
     let run = history.run(REPOSITORY, "a1").expect("a run");
     assert_eq!(history.cases(&run).expect("read").len(), 2000);
+}
+
+/// A verdict that nextest's settings decide, a planned skip and a case that has not run are results of the run; they are
+/// no passes, no failures of a stable case, and nothing that a later run mends.
+#[test]
+fn results_without_an_attempt_are_read() {
+    let (_folder, path) = folder();
+    let overruled = |test, verdict| RunEventKind::Overruled {
+        attempt: attempt(test, 1),
+        verdict,
+        reason: "by nextest".to_owned(),
+    };
+    let case = |test| attempt(test, 1).case;
+    let first = Run::new(100, "a1", "same")
+        .attempt("leaks", 1, Verdict::Pass, 1)
+        .attempt("limited", 1, Verdict::Fail, 1)
+        .attempt("flaky", 1, Verdict::Fail, 1)
+        .attempt("flaky", 2, Verdict::Pass, 1)
+        .with(overruled("leaks", Verdict::Fail))
+        .with(overruled("limited", Verdict::Pass))
+        .with(overruled("unstarted", Verdict::Fail))
+        .with(RunEventKind::FlakyFailed {
+            attempt: attempt("flaky", 2),
+        })
+        .with(RunEventKind::Skipped {
+            case: case("unfit"),
+            reason: SkipReason::Plan(ExclusionReason::Roles),
+        })
+        .with(RunEventKind::NotRun {
+            case: case("late"),
+            reason: NotRunReason::FailFast,
+        });
+    first.end().write(&path).expect("written");
+    let second = Run::new(200, "a2", "same")
+        .attempt("unfit", 1, Verdict::Fail, 1)
+        .attempt("late", 1, Verdict::Fail, 1)
+        .with(RunEventKind::NotRun {
+            case: case("leaks"),
+            reason: NotRunReason::Interrupted,
+        });
+    second.end().write(&path).expect("written");
+    let history = open(&path);
+    let run = |id| history.run(REPOSITORY, id).expect("a run");
+    let cases = history.cases(&run("a1")).expect("read");
+    let verdicts: Vec<_> = cases
+        .iter()
+        .map(|(key, result)| (key.name.as_str(), result.verdict))
+        .collect();
+    let (fail, pass) = (Some(VerdictKind::Fail), Some(VerdictKind::Pass));
+    let expected = [
+        ("flaky[x]", fail),
+        ("late[x]", None),
+        ("leaks[x]", fail),
+        ("limited[x]", pass),
+        ("unfit[x]", Some(VerdictKind::Skip)),
+        ("unstarted[x]", fail),
+    ];
+    assert_eq!(verdicts, expected);
+    let results = history.results(REPOSITORY, "unfit", 10).expect("read");
+    let skip = &results[1];
+    assert_eq!((skip.verdict, skip.attempts), (Some(VerdictKind::Skip), 0));
+    let reason = skip.reason.as_deref().unwrap_or_default();
+    assert!(reason.contains("environments"), "{reason}");
+    let results = history.results(REPOSITORY, "leaks", 10).expect("read");
+    let json = serde_json::to_value(&results).expect("JSON");
+    assert_eq!(
+        (&json[0]["verdict"], &json[1]["reason"]),
+        (&"not-run".into(), &"by nextest".into())
+    );
+    let unstable = history.unstable(REPOSITORY, 10).expect("read");
+    let names: Vec<_> = unstable
+        .iter()
+        .map(|one| (one.name.as_str(), one.rate))
+        .collect();
+    assert_eq!(names, [("flaky[x]", 0.5)]);
+    let changes = history.compare(run("a1"), run("a2")).expect("read");
+    assert!(
+        changes.newly_failing.is_empty() && changes.fixed.is_empty(),
+        "{changes:?}"
+    );
 }

@@ -13,11 +13,12 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use target_fixtures::wire::{Measurement, SubResult, VerdictKind};
 
 use super::{
+    NOT_RUN,
     database::{self, FileIdentity},
     failed,
 };
 use crate::{
-    aggregate::Aggregator,
+    aggregate::{Aggregator, results::FLAKY},
     case::CaseInfo,
     error::{Error, Result},
     run_event::{Attempt, AttemptResult, RunEvent, RunEventKind, RunOrigin},
@@ -63,6 +64,21 @@ enum Row {
         attempt: Attempt,
         ended: i64,
         result: ResultRow,
+    },
+    /// A verdict that replaces that of an attempt.
+    Overruled {
+        attempt: Attempt,
+        at: i64,
+        verdict: VerdictKind,
+        reason: String,
+    },
+    /// The end of a case that no attempt has.
+    CaseEnd {
+        case: Arc<CaseInfo>,
+        stress_index: Option<u32>,
+        verdict: &'static str,
+        reason: String,
+        at: i64,
     },
     SubResult {
         attempt: Attempt,
@@ -227,6 +243,23 @@ impl HistoryWriter {
         }
     }
 
+    fn case_end(
+        &mut self,
+        case: &Arc<CaseInfo>,
+        stress_index: Option<u32>,
+        verdict: &'static str,
+        reason: &str,
+        at: i64,
+    ) -> Result<()> {
+        self.row(Row::CaseEnd {
+            case: Arc::clone(case),
+            stress_index,
+            verdict,
+            reason: reason.to_owned(),
+            at,
+        })
+    }
+
     fn next_place(&mut self) -> u32 {
         self.place += 1;
         self.place
@@ -247,6 +280,27 @@ impl Aggregator for HistoryWriter {
                 ended: at,
                 result: ResultRow::of(result),
             }),
+            RunEventKind::Overruled {
+                attempt,
+                verdict,
+                reason,
+            } if !attempt.case.is_deploy_entry() => self.row(Row::Overruled {
+                attempt: attempt.clone(),
+                at,
+                verdict: verdict.to_wire().0,
+                reason: reason.clone(),
+            }),
+            RunEventKind::FlakyFailed { attempt } if !attempt.case.is_deploy_entry() => {
+                let (case, stress_index) = (&attempt.case, attempt.stress_index);
+                self.case_end(case, stress_index, VerdictKind::Fail.name(), FLAKY, at)
+            }
+            RunEventKind::Skipped { case, reason } => {
+                let reason = reason.to_string();
+                self.case_end(case, None, VerdictKind::Skip.name(), &reason, at)
+            }
+            RunEventKind::NotRun { case, reason } => {
+                self.case_end(case, None, NOT_RUN, &reason.to_string(), at)
+            }
             RunEventKind::SubResult { attempt, result } => {
                 let place = self.next_place();
                 self.row(Row::SubResult {
@@ -434,6 +488,35 @@ impl RunRows<'_> {
                 ended,
                 result,
             } => self.attempt(attempt, *ended, result),
+            Row::Overruled {
+                attempt,
+                at,
+                verdict,
+                reason,
+            } => {
+                let case = self.case(&attempt.case)?;
+                let insert = "INSERT INTO attempts (case_id, run, stress, number, verdict, reason, ended, took, \
+                              fixtures, waited, instances) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, 0, 0, '') \
+                              ON CONFLICT DO UPDATE SET verdict = excluded.verdict, expected = NULL, \
+                              reason = excluded.reason || coalesce(': ' || reason, '')";
+                let stress = stress(attempt.stress_index);
+                let (verdict, reason) = (verdict.name(), redacted(reason));
+                let values = params![case, self.id, stress, attempt.number, verdict, reason, at];
+                self.execute(insert, values)
+            }
+            Row::CaseEnd {
+                case,
+                stress_index,
+                verdict,
+                reason,
+                at,
+            } => {
+                let case = self.case(case)?;
+                let insert = "INSERT OR REPLACE INTO case_ends (case_id, run, stress, verdict, reason, at) \
+                              VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+                let (stress, reason) = (stress(*stress_index), redacted(reason));
+                self.execute(insert, params![case, self.id, stress, verdict, reason, at])
+            }
             Row::SubResult {
                 attempt,
                 place,
@@ -448,7 +531,7 @@ impl RunRows<'_> {
                 let values = params![
                     case,
                     self.id,
-                    stress(attempt),
+                    stress(attempt.stress_index),
                     attempt.number,
                     place,
                     redacted(&path),
@@ -468,7 +551,7 @@ impl RunRows<'_> {
                 let insert = "INSERT OR REPLACE INTO metrics (case_id, run, stress, number, place, name, value, unit) \
                               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
                 let Measurement { name, value, unit } = metric;
-                let (stress, number) = (stress(attempt), attempt.number);
+                let (stress, number) = (stress(attempt.stress_index), attempt.number);
                 let values = params![case, self.id, stress, number, place, name, value, unit];
                 self.execute(insert, values)
             }
@@ -504,7 +587,7 @@ impl RunRows<'_> {
         let values = params![
             case,
             self.id,
-            stress(attempt),
+            stress(attempt.stress_index),
             attempt.number,
             result.verdict.name(),
             result.reason.as_deref().map(redacted),
@@ -560,8 +643,8 @@ impl RunRows<'_> {
     }
 }
 
-fn stress(attempt: &Attempt) -> i64 {
-    attempt.stress_index.map_or(-1, i64::from)
+fn stress(index: Option<u32>) -> i64 {
+    index.map_or(-1, i64::from)
 }
 
 fn micros(time: Duration) -> i64 {

@@ -28,6 +28,8 @@ pub struct EarlierRun {
     pub run: String,
     /// Its start, since 1970.
     pub started: Duration,
+    /// False for a run that goes on, or was killed: it may have had further cases.
+    pub is_complete: bool,
     /// Its cases, by binary id and name.
     pub cases: HashMap<(String, String), LastResult>,
 }
@@ -66,10 +68,9 @@ impl Changes {
                 tested.case.name.to_string(),
             );
             let before = earlier.cases.get(&key);
-            changes.new += usize::from(before.is_none());
-            let Some(now) = tested.last_result() else {
-                continue;
-            };
+            let before = before.or((!earlier.is_complete).then_some(&LastResult::NONE));
+            changes.new += usize::from(before.is_none_or(|before| before.verdict.is_none()));
+            let now = tested.last_result();
             match (CaseChange::between(before, &now), before) {
                 (Some(CaseChange::NewlyFailing), _) => changes.failing.push(case),
                 (Some(CaseChange::Fixed), _) => changes.fixed.push(case),

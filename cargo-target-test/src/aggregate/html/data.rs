@@ -8,14 +8,16 @@ use target_fixtures::wire::{Exit, VerdictKind};
 
 use super::{
     super::results::{
-        CaseAttempt, CaseOutcome, KeptConsole, KeptOutput, Results, SpanKind, TestedCase,
-        UsedInstance,
+        CaseAttempt, KeptConsole, KeptOutput, Results, SpanKind, TestedCase, UsedInstance,
     },
     changes::{Changes, EarlierRuns},
     links::Links,
 };
 use crate::{
-    case::{RunsOn, verdict::CaseCounts},
+    case::{
+        RunsOn,
+        verdict::{CaseCounts, CaseResult},
+    },
     error::one_line,
     run_event::InstanceTarget,
 };
@@ -156,7 +158,7 @@ struct MetricLine<'r> {
 #[derive(Serialize)]
 pub(super) struct CaseDetail<'r> {
     #[serde(skip_serializing_if = "Option::is_none")]
-    skipped: Option<String>,
+    absence: Option<String>,
     attempts: Vec<AttemptDetail<'r>>,
 }
 
@@ -355,28 +357,31 @@ impl<'r> Rows<'r> {
             self.places.push(place);
             self.places.len() - 1
         });
-        let worst = tested.last_attempts().max_by_key(|one| one.outcome());
-        let outcome = tested.outcome();
-        let reason = match outcome {
-            CaseOutcome::Flaky => tested.attempts.iter().find_map(|one| {
-                let failed = one.outcome() >= CaseOutcome::Infra;
+        let worst = tested
+            .last_attempts()
+            .max_by_key(|one| (one.failed_as_flaky, one.result()));
+        let result = tested.result();
+        let reason = match result {
+            CaseResult::Flaky => tested.attempts.iter().find_map(|one| {
+                let failed = one.result() >= CaseResult::Infra;
                 failed.then(|| one.reason.clone()).flatten()
             }),
             _ => worst.and_then(|one| one.reason.clone()),
         };
-        let skipped = || tested.skipped.as_ref().map(ToString::to_string);
         let time = |part: fn(&CaseAttempt) -> Duration| worst.map_or(0, |one| micros(part(one)));
         CaseCell {
             test,
             place,
             repetition: case.repetition,
-            verdict: word(outcome),
+            verdict: word(result),
             took: time(|one| one.took),
             waited: time(|one| one.waited),
             set_up: time(|one| one.set_up),
             tear_down: time(|one| one.tear_down),
             attempts: tested.attempts.len(),
-            reason: reason.or_else(skipped).map(|reason| cut(&reason)),
+            reason: reason
+                .or_else(|| tested.absence())
+                .map(|reason| cut(&reason)),
             findings: tested.attempts.iter().any(|one| !one.findings.is_empty()),
         }
     }
@@ -391,7 +396,7 @@ struct Subtests<'r> {
 
 impl<'r> Subtests<'r> {
     fn add(&mut self, index: usize, test: usize, case: &'r TestedCase) {
-        let mut worst: Vec<(usize, CaseOutcome)> = Vec::new();
+        let mut worst: Vec<(usize, CaseResult)> = Vec::new();
         let mut known = HashMap::new();
         // A later attempt replaces the result of an earlier one, which may have failed.
         for result in case.attempts.iter().flat_map(|one| &one.sub_results) {
@@ -405,23 +410,23 @@ impl<'r> Subtests<'r> {
                 });
                 self.rows.len() - 1
             });
-            let outcome = CaseOutcome::from(result.verdict);
+            let result = CaseResult::from(result.verdict);
             let at = *known.entry(row).or_insert_with(|| {
-                worst.push((row, outcome));
+                worst.push((row, result));
                 worst.len() - 1
             });
             let before = worst[at].1;
-            worst[at].1 = match (before, outcome) {
+            worst[at].1 = match (before, result) {
                 (
-                    CaseOutcome::Infra | CaseOutcome::Failed | CaseOutcome::Crashed,
-                    CaseOutcome::Passed,
+                    CaseResult::Infra | CaseResult::Failed | CaseResult::Crashed,
+                    CaseResult::Passed,
                 )
-                | (CaseOutcome::Flaky, CaseOutcome::Passed) => CaseOutcome::Flaky,
-                (_, outcome) => outcome,
+                | (CaseResult::Flaky, CaseResult::Passed) => CaseResult::Flaky,
+                (_, result) => result,
             };
         }
-        for (row, outcome) in worst {
-            self.rows[row].cells.push((index, word(outcome)));
+        for (row, result) in worst {
+            self.rows[row].cells.push((index, word(result)));
         }
     }
 }
@@ -455,7 +460,7 @@ impl<'r> CaseDetail<'r> {
     pub(super) fn of(case: &'r TestedCase, links: &Links) -> Self {
         let attempts = case.attempts.iter();
         Self {
-            skipped: case.skipped.as_ref().map(ToString::to_string),
+            absence: case.absence(),
             attempts: attempts.map(|one| AttemptDetail::of(one, links)).collect(),
         }
     }
@@ -498,7 +503,7 @@ impl<'r> AttemptDetail<'r> {
         Self {
             number: attempt.number,
             iteration: attempt.stress_index,
-            verdict: word(attempt.outcome()),
+            verdict: word(attempt.result()),
             reason: attempt.reason.clone(),
             at: attempt.started.or(attempt.requested).map(micros),
             took: micros(attempt.took),
@@ -604,11 +609,12 @@ fn notes(results: &Results) -> Vec<(&'static str, &str, &str)> {
     plain.chain(noted).collect()
 }
 
-/// The word of an outcome in the data.
-fn word(outcome: CaseOutcome) -> &'static str {
-    match outcome {
-        CaseOutcome::Expected => "expected",
-        CaseOutcome::Flaky => "flaky",
+/// The word of a result in the data.
+fn word(result: CaseResult) -> &'static str {
+    match result {
+        CaseResult::Expected => "expected",
+        CaseResult::Flaky => "flaky",
+        CaseResult::NotRun => "not-run",
         other => other.verdict().map_or("unfinished", VerdictKind::name),
     }
 }

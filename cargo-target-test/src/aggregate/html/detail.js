@@ -34,7 +34,7 @@ const detail = {
   show(cases, index) {
     const case_ = data.cases[index];
     const test = testOf(index);
-    const { skipped, attempts } = this.read(index);
+    const { absence, attempts } = this.read(index);
     const title = make("h2", { id: "detail-title", tabindex: "-1" }, sign(case_.verdict), " ", ...caseName(index));
     const others = cases.length > 1 && make("div", { class: "cases", role: "group", "aria-label": "Cases of this test" }, cases.map((one) => {
       const { verdict, repetition } = data.cases[one];
@@ -47,9 +47,9 @@ const detail = {
       others,
       make("p", { class: "soft name" }, `${VERDICTS[case_.verdict].word} · ${visible(test.binary)}`),
       test.meta && this.meta(test.meta),
-      skipped && make("p", { class: "reason skip" }, visible(skipped)),
+      absence && make("p", { class: `reason ${case_.verdict}` }, visible(absence)),
       attempts.map((attempt, at) => this.attempt(attempt, attempts.length, at === attempts.length - 1)),
-      attempts.length === 0 && !skipped && make("p", { class: "soft" }, "No attempt was made."),
+      attempts.length === 0 && !absence && make("p", { class: "soft" }, "No attempt was made."),
     );
   },
 

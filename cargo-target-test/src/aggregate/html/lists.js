@@ -7,7 +7,7 @@ const lists = {
   setUp() {
     filter.listeners.push(() => {
       fill(byId("attention"), this.attention());
-      fill(byId("lists"), this.slowest(), this.skipped(), this.metrics(), this.run());
+      fill(byId("lists"), this.slowest(), this.byReason("skipped", "Skipped", "skip"), this.metrics(), this.run());
     });
   },
 
@@ -52,6 +52,7 @@ const lists = {
       ...parts.filter(([, , cases]) => cases.length > 0).map(([id, title, cases, entry]) => this.section(id, `${title} (${cases.length.toLocaleString("en")})`, this.list(cases, entry))),
       subtests.length > 0 && this.section("flaky-subtests", `Flaky sub-results (${subtests.length})`, this.list(subtests, ([row, index]) => make("li", { class: "flaky" }, sign("flaky"),
         make("span", {}, make("b", { class: "name" }, visible(row.path.join(" / "))), " of ", caseButton(index))))),
+      this.byReason("not-run", "Not run", "not-run"),
       this.changes(),
     ];
   },
@@ -88,12 +89,14 @@ const lists = {
     return slowest.length > 0 && this.section("slowest", "Slowest", this.list(slowest, entry, 10));
   },
 
-  skipped() {
-    const skipped = filter.shown.filter((index) => data.cases[index].verdict === "skip");
-    const byReason = [...Map.groupBy(skipped, (index) => data.cases[index].reason ?? "no reason")].sort((one, other) => other[1].length - one[1].length);
-    const group = ([reason, cases]) => make("details", { class: "skip" }, make("summary", { class: "text" }, sign("skip"), ` ${visible(reason)} `, make("span", { class: "tag" }, String(cases.length))),
+  /** The cases with a verdict that says little of each, by reason. */
+  byReason(id, title, verdict) {
+    const all = filter.shown.filter((index) => data.cases[index].verdict === verdict);
+    const byReason = [...Map.groupBy(all, (index) => data.cases[index].reason ?? "no reason")].sort((one, other) => other[1].length - one[1].length);
+    const group = ([reason, cases]) => make("details", { class: verdict, open: cases.length <= this.FIRST && verdict === "not-run" },
+      make("summary", { class: "text" }, sign(verdict), ` ${visible(reason)} `, make("span", { class: "tag" }, String(cases.length))),
       this.list(cases, (index) => make("li", {}, make("i"), caseButton(index))));
-    return skipped.length > 0 && this.section("skipped", `Skipped (${skipped.length.toLocaleString("en")})`, byReason.map(group));
+    return all.length > 0 && this.section(id, `${title} (${all.length.toLocaleString("en")})`, byReason.map(group));
   },
 
   metrics() {

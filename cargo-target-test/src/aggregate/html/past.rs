@@ -57,6 +57,7 @@ impl EarlierRuns for PastRuns {
         let cases = cases.map(|(key, result)| ((key.binary, key.name), result));
         let started = previous.started.duration_since(SystemTime::UNIX_EPOCH);
         Some(EarlierRun {
+            is_complete: previous.exit_code.is_some(),
             run: previous.run,
             started: started.unwrap_or(Duration::ZERO),
             cases: cases.collect(),

@@ -77,7 +77,7 @@ fn texts_cannot_leave_their_block() {
 #[test]
 fn changes_since_the_previous_run_are_told() {
     let earlier = |verdict, millis| LastResult {
-        verdict,
+        verdict: Some(verdict),
         took: Duration::from_millis(millis),
     };
     let cases = [
@@ -94,6 +94,7 @@ fn changes_since_the_previous_run_are_told() {
     let previous = EarlierRun {
         run: "before".to_owned(),
         started: Duration::from_secs(7),
+        is_complete: true,
         cases: HashMap::from(cases),
     };
     let mut events = events(&[

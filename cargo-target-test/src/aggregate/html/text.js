@@ -8,6 +8,7 @@ const VERDICTS = {
   fail: { sign: "F", word: "Failed" },
   infra: { sign: "I", word: "Infra" },
   unfinished: { sign: "…", word: "Unfinished" },
+  "not-run": { sign: "○", word: "Not run" },
   flaky: { sign: "~", word: "Flaky" },
   expected: { sign: "x", word: "Failed as expected" },
   skip: { sign: "–", word: "Skipped" },

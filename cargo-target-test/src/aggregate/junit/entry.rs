@@ -62,6 +62,13 @@ impl JunitEntry {
         self.attempts.insert(number, Some(result));
     }
 
+    /// Replaces the verdict of an attempt.
+    pub(super) fn overruled(&mut self, number: u32, verdict: &Verdict) {
+        let result = self.attempts.entry(number).or_default();
+        let result = result.get_or_insert_with(|| AttemptResult::new(verdict.clone()));
+        result.verdict = verdict.clone();
+    }
+
     /// Notes a sub-result. Those of an earlier attempt are forgotten.
     pub(super) fn reported(&mut self, number: u32, result: &SubResult) {
         if self.reporting != number {

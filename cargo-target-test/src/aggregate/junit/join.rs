@@ -2,7 +2,10 @@
 //!
 //! nextest decides which entries failed; run events decide the kind of failure.
 
-use std::collections::{BTreeMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use quick_junit::{FlakyOrRerun, Report, TestCase, TestCaseStatus, TestRerun, TestSuite};
 
@@ -12,7 +15,13 @@ use super::{
     entry::{Failing, JunitEntry, append},
     instances::Instances,
 };
-use crate::case::{reason::SkipReason, verdict::Verdict};
+use crate::case::{
+    reason::{NotRunReason, SkipReason},
+    verdict::Verdict,
+};
+
+/// The property of a suite that names a case that has not run.
+const NOT_RUN: &str = "not-run";
 
 /// Builds the report from events alone, marked as incomplete unless they are all events of the run.
 pub(super) fn from_events(
@@ -43,6 +52,22 @@ pub(super) fn from_events(
     }
     report.add_test_suites(suites.into_values());
     report
+}
+
+/// Adds the cases that have not run, as properties of their suites: they have no result.
+pub(super) fn add_not_run(
+    report: &mut Report,
+    not_run: &BTreeMap<(Arc<str>, String), NotRunReason>,
+) {
+    for ((binary_id, name), reason) in not_run {
+        let mut suites = report.test_suites.iter();
+        let known = suites.position(|suite| suite.name.as_str() == &**binary_id);
+        let suite = known.unwrap_or_else(|| {
+            report.add_test_suite(TestSuite::new(&**binary_id));
+            report.test_suites.len() - 1
+        });
+        report.test_suites[suite].add_property((NOT_RUN, format!("{name}: {reason}").as_str()));
+    }
 }
 
 /// Adds data of run events to nextest's report: infra, skips, waits for leases, and tests that the plan skips.

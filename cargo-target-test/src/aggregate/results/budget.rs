@@ -2,7 +2,8 @@
 //!
 //! Attempts that passed have a budget of their own: they cost others nothing.
 
-use super::{CaseAttempt, CaseOutcome};
+use super::CaseAttempt;
+use crate::case::verdict::CaseResult;
 
 /// The maximum length of one output or console, in bytes.
 pub(super) const MOST: usize = 32 << 10;
@@ -84,7 +85,7 @@ impl Budgets {
 }
 
 fn is_quiet(attempt: &CaseAttempt) -> bool {
-    let quiet = attempt.outcome() <= CaseOutcome::Expected;
+    let quiet = attempt.result() <= CaseResult::Expected;
     quiet && attempt.findings.is_empty()
 }
 

@@ -132,7 +132,7 @@ fn the_parts_of_an_attempt_are_in_the_lane_of_its_instance() {
     let attempt = &results.cases[0].attempts[0];
     assert_eq!(attempt.commands.len(), 1);
     assert_eq!((attempt.requested, attempt.waited), (Some(MS * 30), MS * 5));
-    assert_eq!(results.cases[0].outcome(), CaseOutcome::Passed);
+    assert_eq!(results.cases[0].result(), CaseResult::Passed);
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn a_killed_run_ends_with_its_last_event() {
         .map(|span| (span.kind, span.start.as_millis(), span.end.as_millis()))
         .collect();
     assert_eq!(spans, [(SpanKind::Lease, 10, 90), (SpanKind::Call, 20, 90)]);
-    assert_eq!(results.cases[0].outcome(), CaseOutcome::Unfinished);
+    assert_eq!(results.cases[0].result(), CaseResult::Unfinished);
     assert!(results.end.is_none());
 }
 
@@ -159,17 +159,17 @@ fn the_outcome_is_the_worst_of_the_last_attempts() {
     let infra = || Verdict::Infra("gone".to_owned());
     let crash = || Verdict::Crash("panic".to_owned());
     for (attempts, expected) in [
-        (vec![(0, Verdict::Pass)], CaseOutcome::Passed),
+        (vec![(0, Verdict::Pass)], CaseResult::Passed),
         (
             vec![(0, Verdict::Fail), (0, Verdict::Pass)],
-            CaseOutcome::Flaky,
+            CaseResult::Flaky,
         ),
-        (vec![(0, infra()), (0, Verdict::Pass)], CaseOutcome::Flaky),
-        (vec![(0, Verdict::Fail), (0, infra())], CaseOutcome::Infra),
-        (vec![(0, crash()), (1, Verdict::Pass)], CaseOutcome::Crashed),
+        (vec![(0, infra()), (0, Verdict::Pass)], CaseResult::Flaky),
+        (vec![(0, Verdict::Fail), (0, infra())], CaseResult::Infra),
+        (vec![(0, crash()), (1, Verdict::Pass)], CaseResult::Crashed),
         (
             vec![(0, Verdict::Pass), (1, Verdict::Fail)],
-            CaseOutcome::Failed,
+            CaseResult::Failed,
         ),
     ] {
         let shown = format!("{attempts:?}");
@@ -184,8 +184,63 @@ fn the_outcome_is_the_worst_of_the_last_attempts() {
                 };
                 (number, ended(&attempt, AttemptResult::new(verdict)))
             });
-        assert_eq!(results(events).cases[0].outcome(), expected, "{shown}");
+        assert_eq!(results(events).cases[0].result(), expected, "{shown}");
     }
+}
+
+/// nextest's settings decide; what never ran is neither passed nor failed, and is killed with its run.
+#[test]
+fn a_case_has_the_result_that_counts() {
+    let attempt = |name, number| Attempt {
+        number,
+        ..Attempt::first(&case(name))
+    };
+    let overruled = |name, verdict| RunEventKind::Overruled {
+        attempt: attempt(name, 1),
+        verdict,
+        reason: "by nextest".to_owned(),
+    };
+    let ended = |name, number, verdict| ended(&attempt(name, number), AttemptResult::new(verdict));
+    let planned = |name| RunEventKind::Planned { case: case(name) };
+    let not_run = RunEventKind::NotRun {
+        case: case("late"),
+        reason: NotRunReason::FailFast,
+    };
+    let flaky_failed = RunEventKind::FlakyFailed {
+        attempt: attempt("flaky", 2),
+    };
+    let events = [
+        planned("late"),
+        planned("killed"),
+        ended("leaks", 1, Verdict::Pass),
+        ended("limited", 1, Verdict::Fail),
+        ended("flaky", 1, Verdict::Fail),
+        ended("flaky", 2, Verdict::Pass),
+        overruled("leaks", Verdict::Fail),
+        overruled("limited", Verdict::Pass),
+        overruled("unstarted", Verdict::Fail),
+        flaky_failed,
+        not_run,
+    ];
+    let results = results((0..).zip(events));
+    let found: Vec<_> = results
+        .cases
+        .iter()
+        .map(|one| (&*one.case.test, one.result()))
+        .collect();
+    let expected = [
+        ("late", CaseResult::NotRun),
+        ("killed", CaseResult::NotRun),
+        ("leaks", CaseResult::Failed),
+        ("limited", CaseResult::Passed),
+        ("flaky", CaseResult::Failed),
+        ("unstarted", CaseResult::Failed),
+    ];
+    assert_eq!(found, expected);
+    let absences = results.cases.iter().filter_map(TestedCase::absence);
+    let absences: Vec<_> = absences.collect();
+    let expected = [NotRunReason::FailFast, NotRunReason::RunKilled];
+    assert_eq!(absences, expected.map(|reason| reason.to_string()));
 }
 
 /// Memory does not grow with the length of outputs: what passed is shortened first, at boundaries of characters.

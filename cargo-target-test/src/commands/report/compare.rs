@@ -33,7 +33,7 @@ pub(super) fn compare(
     ];
     let rows = lists.iter().flat_map(|(change, cases)| {
         let cells = move |case: &ChangedCase| {
-            let before = case.verdict_before.map(|before| verdict(before, 1));
+            let before = case.verdict_before.map(|before| verdict(Some(before), 1));
             let seconds = |time: f64| format!("{time:.3} s");
             vec![
                 Cell::left(change),

@@ -16,12 +16,10 @@ use nextest_metadata::{
 use sha2::{Digest, Sha256};
 
 use crate::{
+    case::DEPLOY_BINARY,
     digest,
     error::{Error, Result},
 };
-
-/// The binary id of deploy entries.
-pub const DEPLOY_BINARY: &str = "@target-test";
 
 /// The file that replaces the user's nextest configuration.
 const USERS_CONFIG: &str = "users-nextest.toml";

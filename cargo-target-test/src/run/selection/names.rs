@@ -8,12 +8,9 @@ use target_fixtures::metadata::RetryOn;
 
 use super::{InstanceSets, Selection, deploy_name};
 use crate::{
-    case::CaseInfo,
+    case::{CaseInfo, DEPLOY_BINARY},
     error::Result,
-    execute::{
-        broker::{CaseArtifacts, CaseTable, LeasingCase, Runnable, TestStart},
-        nextest::stage::DEPLOY_BINARY,
-    },
+    execute::broker::{CaseArtifacts, CaseTable, LeasingCase, Runnable, TestStart},
     inventory, plan,
     provision::InstanceSet,
 };

@@ -41,8 +41,8 @@ impl Rerun {
         let id = choosing.of.as_deref().unwrap_or("latest");
         let run = history.run(&checkout::repository(workspace), id)?;
         let is_wanted = |verdict| match which {
-            RerunArg::Failed => matches!(verdict, VerdictKind::Fail | VerdictKind::Crash),
-            RerunArg::Infra => verdict == VerdictKind::Infra,
+            RerunArg::Failed => matches!(verdict, Some(VerdictKind::Fail | VerdictKind::Crash)),
+            RerunArg::Infra => verdict == Some(VerdictKind::Infra),
         };
         let cases = history.cases(&run)?.into_iter();
         let cases = cases.filter(|(_, case)| is_wanted(case.verdict));
