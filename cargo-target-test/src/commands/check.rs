@@ -174,7 +174,7 @@ const FIRST_KEYS: [&str; 17] = [
     "retries",
 ];
 
-/// What a target has in JSON that is not one of its keys, or is printed otherwise.
+/// The entries of a target in JSON that are not among its keys, or are printed otherwise.
 const NO_KEYS: [&str; 3] = ["parameters", "definition", "origins"];
 
 /// Returns every key of a target with its value as TOML. Absent keys are omitted.
