@@ -187,6 +187,22 @@ fn feeds_are_imported_once() {
         run(&["history", "import", &feed.display().to_string()]).says(said);
     }
     run(&["history", "import", &folder.display().to_string()]).says("0 new, 1 known");
+    // A job that was killed early has an empty feed; the others count.
+    let empty = world.file("empty.jsonl", "").display().to_string();
+    let all = [
+        "history",
+        "import",
+        "nowhere",
+        &empty,
+        &feed.display().to_string(),
+    ];
+    let new = world.path("new.sqlite");
+    let tool = world.tool(&all).env("TARGET_TEST_HISTORY", new);
+    tool.run()
+        .code(2)
+        .says("imported: 1 new, 0 known")
+        .says("warning: failed to open file `nowhere`")
+        .says("empty.jsonl` is not a feed: no run starts in it");
     let there = json(&run(&["history", "passes", "--json"]));
     let here = json(&world.run(&["history", "passes", "--json"]).code(0));
     assert_eq!(there, here);

@@ -10,7 +10,7 @@ use std::{
     sync::LazyLock,
 };
 
-use regex::Regex;
+use regex::{Captures, Regex};
 
 use super::{Aggregator, results::FLAKY};
 use crate::{
@@ -33,6 +33,10 @@ static PANIC: LazyLock<Option<Regex>> = LazyLock::new(|| {
     let pattern = r"(?m)panicked at ([^\r\n]+):(\d+):(\d+):\r?\n((?:[^\r\n]+(?:\r?\n)?)*)";
     Regex::new(pattern).ok()
 });
+
+/// The end of an error that a test returned: the file, line and column.
+static RETURNED: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r"(?m)^ *at ([^\r\n]+):(\d+):(\d+)\r?$").ok());
 
 /// Prints annotations, and writes the summary of the step.
 #[derive(Debug)]
@@ -62,7 +66,7 @@ struct LastAttempt {
 /// True for the cases of a list.
 type IsListed = fn(&LastAttempt) -> bool;
 
-/// The place of a panic.
+/// The place of a panic, or of an error that a test returned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Place {
     file: String,
@@ -95,6 +99,7 @@ impl Github {
 
     fn ended(&mut self, attempt: &Attempt, result: &AttemptResult) {
         let (place, message) = panic(result);
+        let place = place.or_else(|| returned(result));
         let message = message.filter(|_| result.verdict == Verdict::Fail);
         let message = message.or_else(|| result.reason()).unwrap_or_default();
         self.note(attempt, &result.verdict, place, &message);
@@ -258,13 +263,25 @@ fn panic(result: &AttemptResult) -> (Option<Place>, Option<String>) {
     let Some(found) = found.into_iter().next() else {
         return (None, None);
     };
-    let text = |number: usize| found.get(number).map_or("", |part| part.as_str());
-    let place = Place {
-        file: text(1).to_owned(),
-        line: text(2).to_owned(),
-        column: text(3).to_owned(),
-    };
-    (Some(place), Some(text(4).trim_end().to_owned()))
+    (
+        Some(Place::of(&found)),
+        Some(found[4].trim_end().to_owned()),
+    )
+}
+
+/// Returns the place of the error that a test returned, if it is known.
+fn returned(result: &AttemptResult) -> Option<Place> {
+    let message = result.message.as_deref()?;
+    let places = RETURNED.as_ref()?.captures_iter(message);
+    places.last().map(|found| Place::of(&found))
+}
+
+impl Place {
+    /// The place in the first three groups.
+    fn of(found: &Captures<'_>) -> Self {
+        let [file, line, column] = [1, 2, 3].map(|group| found[group].to_owned());
+        Self { file, line, column }
+    }
 }
 
 /// Escapes the data of a workflow command.
@@ -321,7 +338,13 @@ mod tests {
         let mut github = Github::new(folder.path(), Some(summary.clone()), repository);
         github.workspace = "/repo/rust".into();
         let infra = Verdict::Infra("a-0 is gone:\nno route".to_owned());
+        let mut returned = ended("returned", 1, Verdict::Fail, "");
+        if let RunEventKind::AttemptEnded { result, .. } = &mut returned {
+            let message = "no link:\n  at tests/inner.rs:1:2\n  at tests/net.rs:7:9";
+            result.message = Some(message.to_owned());
+        }
         for kind in [
+            returned,
             ended("passes", 1, Verdict::Pass, panic),
             ended("net::fails, twice", 1, infra.clone(), ""),
             ended("net::fails, twice", 2, Verdict::Fail, panic),
@@ -338,6 +361,8 @@ mod tests {
                 "::warning title=lost::a-0 is gone:%0Ano route",
                 "::error file=rust/tests/net.rs,line=12,col=5,title=net%3A%3Afails%2C twice::100%25: left | right%0Anote: \
                  run with x",
+                "::error file=rust/tests/net.rs,line=7,col=9,title=returned::no link:%0A  at tests/inner.rs:1:2%0A  at \
+                 tests/net.rs:7:9",
             ]
         );
         github.finish().expect("written");

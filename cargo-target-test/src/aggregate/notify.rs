@@ -23,6 +23,7 @@ use crate::{
     case::verdict::CaseCounts,
     error::{Error, Result},
     playbook::{NotifyOn, NotifySettings},
+    process,
     run_event::{RunEvent, RunEventKind},
     secret, sync,
 };
@@ -181,6 +182,10 @@ impl Aggregator for Notify {
         *sync::lock(&self.shared.deadline) = Some(Instant::now() + PATIENCE);
         self.notices = None;
         let in_time = self.done.recv_timeout(PATIENCE) != Err(RecvTimeoutError::Timeout);
+        if !in_time {
+            // Scripts of the run have ended by now. A command of a notice would outlive the run.
+            process::kill_scripts();
+        }
         let sent = self.shared.sent.load(Ordering::Relaxed);
         let missing = self.count.saturating_sub(sent);
         if missing == 0 {

@@ -84,20 +84,28 @@ pub fn verb(platforms: &Platforms, global: &Global, args: &HistoryArgs) -> Resul
     Ok(0)
 }
 
+/// Imports all feeds that can be read.
+///
+/// # Errors
+/// The error of the last feed that cannot be imported, after warnings about the others.
 fn import(path: &Path, feeds: &[PathBuf]) -> Result<u8> {
-    let (mut added, mut known) = (0, 0);
+    let (mut added, mut known, mut failed) = (0, 0, None);
     for feed in feeds {
         let file = match feed.is_dir() {
             true => feed.join(FEED),
             false => feed.clone(),
         };
-        *match history::import(path, &file)? {
-            Imported::Added => &mut added,
-            Imported::Known => &mut known,
-        } += 1;
+        match history::import(path, &file) {
+            Ok(Imported::Added) => added += 1,
+            Ok(Imported::Known) => known += 1,
+            Err(error) => {
+                let earlier: Option<Error> = failed.replace(error);
+                earlier.iter().for_each(|error| ui::warn(error.chain()));
+            }
+        }
     }
     ui::result(format!("imported: {added} new, {known} known"));
-    Ok(0)
+    failed.map_or(Ok(0), Err)
 }
 
 fn cells(result: &PastResult) -> Vec<Cell> {

@@ -190,6 +190,15 @@ pub trait Platform: Send + Sync + 'static {
         None
     }
 
+    /// Returns the output so far of the program that the instance was started with, for the reports of a run in which the
+    /// instance failed; `None` (the default) if there is none. Asked where [`Platform::console`] names no file.
+    ///
+    /// # Errors
+    /// Fails if the output cannot be read.
+    fn output(&self, _spec: &SpecOf<Self>) -> Result<Option<String>> {
+        Ok(None)
+    }
+
     /// Returns the address at which other instances of the same target reach the instance on a network of the platform.
     /// `None` (the default) if there is none: then tests reach it through this host.
     ///

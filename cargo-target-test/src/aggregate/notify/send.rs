@@ -106,7 +106,7 @@ fn run(
     process::remove_own_variables(&mut shell);
     shell.args(["-c", line]).current_dir(directory);
     shell.env(KIND, on.name());
-    let shell = Spawn::new(shell).dies_with_parent();
+    let shell = Spawn::new(shell).script().dies_with_parent();
     let ended = shell
         .run(json.as_bytes(), limit, &|_| {})
         .map_err(|error| format!("`{line}`: {}", error.chain()))?;

@@ -205,3 +205,28 @@ fn a_command_gets_the_notice_and_may_hang() {
     let told = tell(&with("echo no such room >&2; exit 3"), folder.path()).expect("an error");
     assert!(told.contains("exited with code 3: no such room"), "{told}");
 }
+
+/// A command that takes longer than the end of the run waits is killed, with all that it started.
+#[test]
+fn no_command_outlives_the_run() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = NotifySettings {
+        command: Some("sleep 600 & echo $! > pid; wait".to_owned()),
+        ..settings(&[NotifyOn::End])
+    };
+    let told = tell(&settings, folder.path()).expect("an error");
+    assert!(told.starts_with("1 of 1 notices were not sent: "), "{told}");
+    let pid = std::fs::read_to_string(folder.path().join("pid")).expect("it was started");
+    let process = Path::new("/proc").join(pid.trim());
+    let deadline = Instant::now() + patient().0;
+    while process.join("stat").exists() && !is_zombie(&process) {
+        assert!(Instant::now() < deadline, "{pid}");
+        thread::yield_now();
+    }
+}
+
+/// True if the process has ended, and is still listed.
+fn is_zombie(process: &Path) -> bool {
+    let stat = std::fs::read_to_string(process.join("stat")).unwrap_or_default();
+    stat.contains(") Z ")
+}

@@ -45,6 +45,9 @@ const UNIQUE: &str = "cargo-target-test.unique";
 /// The label whose value is the container's provenance, as JSON.
 const PROVENANCE: &str = "cargo-target-test.provenance";
 
+/// The maximum number of lines of a container's output in a report.
+const LINES: u32 = 100_000;
+
 /// The name of the images of snapshots; the tag is the instance's unique name.
 const STATES: &str = "localhost/cargo-target-test-state";
 
@@ -185,6 +188,14 @@ impl Platform for ContainerPlatform {
         }
         // The container was restarted or has ended.
         engine_of(deployed)?.main_process(spec).map(drop)
+    }
+
+    fn output(&self, spec: &SpecOf<Self>) -> Result<Option<String>> {
+        if line::has_default_command(&spec.parameters) {
+            return Ok(None);
+        }
+        let engine = Engine::choose(spec.parameters.engine.as_deref())?;
+        engine.output(&spec.unique, LINES).map(Some)
     }
 
     /// A restart may change the address, so the engine is asked.

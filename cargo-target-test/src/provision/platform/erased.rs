@@ -81,6 +81,7 @@ dyn_platform! {
     instance deploy(progress: &dyn Fn(&str)) -> Deployed;
     instance delete(deployed: Option<&Deployed>) -> ();
     instance check_alive(deployed: &Deployed) -> ();
+    instance output() -> Option<String>;
     instance address(deployed: &Deployed) -> Option<IpAddr>;
     instance renew(deployed: Option<&Deployed>) -> ();
     instance snapshot(deployed: &Deployed, name: &str) -> ();

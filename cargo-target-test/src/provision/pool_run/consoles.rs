@@ -5,7 +5,7 @@
 use std::{
     collections::BTreeMap,
     fs::File,
-    io::{self, Read, Seek, SeekFrom, Write},
+    io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
     sync::{Mutex, OnceLock},
 };
@@ -68,10 +68,10 @@ impl PoolRun {
 
     /// Copies the console of an instance that failed just now, and emits its end.
     pub(in crate::provision) fn save_console(&self, record: &Record) {
-        let Some((file, console)) = self.copy_console(record) else {
+        let Some(file) = self.copy_console(record) else {
             return;
         };
-        let text = read_end(&console, 0, TAIL).unwrap_or_default();
+        let text = read_end(&file, 0, TAIL).unwrap_or_default();
         self.emit(RunEventKind::Console {
             instance: record.name().to_owned(),
             text: secret::redacted(&text).into_owned(),
@@ -94,27 +94,36 @@ impl PoolRun {
         }
     }
 
-    /// Returns the copy and the console; `None` if there is no output, or if it cannot be copied.
-    fn copy_console(&self, record: &Record) -> Option<(PathBuf, PathBuf)> {
+    /// Returns the copy; `None` if there is no output, or if it cannot be copied.
+    fn copy_console(&self, record: &Record) -> Option<PathBuf> {
         let platform = self.run.platforms.get(&record.platform)?;
-        let console = platform.console(&record.spec)?;
         let file = self.consoles.file(record)?;
-        copy(&console, &file).ok()?.then_some((file, console))
+        let copied = match platform.console(&record.spec) {
+            Some(console) => copy(&console, &file),
+            None => save(platform.output(&record.spec).ok()??.as_bytes(), &file),
+        };
+        copied.ok()?.then_some(file)
     }
 }
 
-/// Copies a console without secrets; false if it is empty.
+/// Copies the end of a console without secrets; false if it is empty.
 fn copy(console: &Path, to: &Path) -> io::Result<bool> {
     let mut from = File::open(console)?;
     let length = from.metadata()?.len();
-    if length == 0 {
+    from.seek(SeekFrom::Start(length.saturating_sub(MOST)))?;
+    // A running machine may write on.
+    save(from.take(MOST), to)
+}
+
+/// Saves an output without secrets; false if it is empty.
+fn save(from: impl Read, to: &Path) -> io::Result<bool> {
+    let mut from = BufReader::new(from);
+    if from.fill_buf()?.is_empty() {
         return Ok(false);
     }
-    from.seek(SeekFrom::Start(length.saturating_sub(MOST)))?;
     std::fs::create_dir_all(to.parent().unwrap_or(to))?;
     let (mut to, mut secrets) = (File::create(to)?, secret::stream());
-    // A running machine may write on.
-    let (mut from, mut piece) = (from.take(MOST), [0; 16 << 10]);
+    let mut piece = [0; 16 << 10];
     loop {
         match from.read(&mut piece)? {
             0 => break,

@@ -183,6 +183,15 @@ impl Engine {
         images.try_for_each(|image| self.run(["rmi", image]).map(drop))
     }
 
+    /// The last lines that a container's first process printed, to either stream.
+    pub(super) fn output(&self, container: &str, lines: u32) -> Result<String> {
+        let lines = lines.to_string();
+        let mut shell = process::command("/bin/sh");
+        shell.args(["-c", "exec \"$0\" logs --tail \"$1\" \"$2\" 2>&1", &self.0]);
+        shell.args([&lines, container]);
+        self.within(PROBE, shell)
+    }
+
     /// The process id of the container's first process.
     ///
     /// # Errors
@@ -206,7 +215,7 @@ impl Engine {
             [_, _, code, ..] => format!("ended with exit code {code}"),
             _ => "is not running".to_owned(),
         };
-        let last = match self.run(["logs", "--tail", "15", unique]) {
+        let last = match self.output(unique, 15) {
             Ok(last) if !last.is_empty() => format!("; its last output:\n{last}"),
             _ => String::new(),
         };

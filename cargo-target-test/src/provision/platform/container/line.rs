@@ -43,14 +43,17 @@ pub(super) fn arguments(spec: &ContainerSpec, image: &str) -> Vec<String> {
     limits(&mut line, parameters);
     line.0.extend(parameters.args.iter().cloned());
     line.0.push(image.to_owned());
-    match parameters.command.as_slice() {
-        // An image with an SSH server starts the server itself.
-        [] if parameters.transport == ContainerTransport::Exec => {
-            line.0.extend(WAIT.map(str::to_owned))
-        }
-        command => line.0.extend(command.iter().cloned()),
+    match has_default_command(parameters) {
+        true => line.0.extend(WAIT.map(str::to_owned)),
+        false => line.0.extend(parameters.command.iter().cloned()),
     }
     line.0
+}
+
+/// True if the container runs the default command, which prints nothing. An image with an SSH server starts the server
+/// itself.
+pub(super) fn has_default_command(parameters: &ContainerParameters) -> bool {
+    parameters.command.is_empty() && parameters.transport == ContainerTransport::Exec
 }
 
 fn limits(line: &mut Arguments, parameters: &ContainerParameters) {
