@@ -103,11 +103,11 @@ impl Farm {
     }
 
     /// Returns a transport with short timeouts.
-    fn quick(&self, name: &str) -> ssh::SshTransport {
+    fn quick(&self, name: &str) -> impl Transport + use<> {
         self.silent_for(name, Duration::from_secs(6))
     }
 
-    fn silent_for(&self, name: &str, silence: Duration) -> ssh::SshTransport {
+    fn silent_for(&self, name: &str, silence: Duration) -> impl Transport + use<> {
         let limits = ssh::Limits {
             heartbeat: Duration::from_secs(3),
             silence,
@@ -115,7 +115,7 @@ impl Farm {
             answer: Duration::from_secs(2),
             channels: 8,
         };
-        ssh::SshTransport::new(name, &self.reach(name), limits)
+        ssh::connect(name, &self.reach(name), limits)
     }
 
     fn pid(&self, name: &str) -> u32 {

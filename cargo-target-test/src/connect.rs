@@ -4,16 +4,10 @@
 
 // Must not know leases, cases or clients.
 
-use std::{
-    collections::BTreeMap,
-    future::Future,
-    pin::Pin,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use target_fixtures::wire::{Exit, Password, ShellCommand, Stream, Sudo};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     bounded,
@@ -31,19 +25,21 @@ mod local;
 mod openssh;
 mod piped;
 mod place;
+mod program;
 mod reach;
 pub(crate) mod shell;
 pub mod ssh;
 mod ssh_client;
 pub mod ssh_config;
 pub(crate) mod ssh_file;
-mod unreachable;
 pub(crate) mod upload;
 
 pub(crate) use connection::LiveConnection;
 pub use files::FileMode;
+use piped::{ExecProgram, PipedTransport};
 pub(crate) use place::write as write_local;
 pub use reach::{ContainerReach, LocalReach, LocalUser, ProgramReach, Reach, Shells, SshReach};
+use ssh::Limits;
 pub use ssh_client::{SshClient, uses_openssh};
 
 /// The number of events that are buffered before the command is slowed down.
@@ -60,25 +56,20 @@ pub(crate) fn connect_logged(
     reach: &Reach,
     sessions: Option<SessionLog>,
 ) -> Arc<dyn Transport> {
-    match reach {
-        Reach::Local(reach) => Arc::new(local::LocalTransport {
-            instance: instance.to_owned(),
-            reach: reach.clone(),
-            sessions,
-        }),
-        Reach::Ssh(reach) => Arc::new(ssh_client::SshByClient::new(instance, reach)),
-        Reach::Container(reach) => {
-            let exec_program = piped::ExecProgram::Container(reach.clone());
-            Arc::new(piped::PipedTransport::new(instance, exec_program))
+    let exec_program = match reach {
+        Reach::Local(reach) => {
+            return Arc::new(local::LocalTransport {
+                instance: instance.to_owned(),
+                reach: reach.clone(),
+                sessions,
+            });
         }
-        Reach::ByPlatform => Arc::new(unreachable::Unreachable {
-            instance: instance.to_owned(),
-        }),
-        Reach::Programs(reach) => {
-            let exec_program = piped::ExecProgram::Programs(reach.as_ref().clone());
-            Arc::new(piped::PipedTransport::new(instance, exec_program))
-        }
-    }
+        Reach::Ssh(reach) => return Arc::new(ssh::connect(instance, reach, Limits::default())),
+        Reach::Container(reach) => ExecProgram::Container(reach.clone()),
+        Reach::Programs(reach) => ExecProgram::Programs(reach.as_ref().clone()),
+        Reach::ByPlatform => ExecProgram::None,
+    };
+    Arc::new(PipedTransport::new(instance, exec_program))
 }
 
 /// The chunks of a command's standard input.
@@ -188,18 +179,15 @@ pub struct RunningEnd {
 pub struct SignalRequest {
     /// The name: `TERM`.
     pub name: String,
-    /// Takes the events of the command that sends the signal.
-    sent: mpsc::Sender<CommandEvent>,
+    /// Takes the result.
+    sent: oneshot::Sender<Result<()>>,
 }
 
 impl SignalRequest {
     /// Reports that the signal was sent, or the reason that it was not.
     pub fn answer(self, result: Result<()>) {
         // Fails if the sender has dropped its future.
-        let _ = self.sent.try_send(match result {
-            Ok(()) => CommandEvent::Exited(Exit::Code(0)),
-            Err(error) => CommandEvent::Lost(error),
-        });
+        let _ = self.sent.send(result);
     }
 }
 
@@ -293,89 +281,64 @@ impl Running {
     /// [`ErrorKind::Usage`] if no process is left, the signal does not exist, or the instance refuses it;
     /// [`ErrorKind::Infra`] if the connection is lost.
     pub fn signal(&self, name: &str) -> impl Future<Output = Result<()>> + Send + use<> {
-        let (sent, events) = mpsc::channel(EVENTS);
+        let (sent, result) = oneshot::channel();
         let name = name.to_owned();
         // Fails if the command has exited.
-        let _ = self.signals.send(SignalRequest {
-            name: name.clone(),
-            sent,
-        });
+        let _ = self.signals.send(SignalRequest { name, sent });
         async move {
-            match collected(events).await {
-                Some(ended) => shell::signalled(&name, ended?),
-                None => Err(Error::usage("the command has already ended")),
-            }
+            let ended = |_| Err(Error::usage("the command has already ended"));
+            result.await.unwrap_or_else(ended)
         }
     }
 
     /// Waits until the command exits and collects the output in memory: at most 16 MiB of standard output, and the end
     /// of standard error.
     pub(crate) async fn finished(self) -> Result<CommandOutput> {
-        collected(self.events)
-            .await
-            .unwrap_or_else(|| Err(events_ended()))
+        collected(self.events, None).await
     }
 
     /// As [`Running::finished`], but sends the standard output to `to`; fails with `aborted` if that is closed.
-    async fn forwarded(
-        mut self,
-        to: mpsc::Sender<Vec<u8>>,
-        aborted: Error,
-    ) -> Result<CommandOutput> {
-        let (stdout, mut stderr) = (Vec::new(), Vec::new());
-        while let Some(event) = self.events.recv().await {
-            match event {
-                CommandEvent::Output(Stream::Stdout, bytes) => {
-                    if to.send(bytes).await.is_err() {
-                        return Err(aborted);
-                    }
-                }
-                CommandEvent::Output(Stream::Stderr, bytes) => {
-                    bounded::extend_tail(&mut stderr, &bytes);
-                }
-                CommandEvent::Exited(exit) => {
-                    return Ok(CommandOutput {
-                        exit,
-                        stdout,
-                        stderr,
-                    });
-                }
-                CommandEvent::Lost(error) => return Err(error),
-            }
-        }
-        Err(events_ended())
+    async fn forwarded(self, to: mpsc::Sender<Vec<u8>>, aborted: Error) -> Result<CommandOutput> {
+        collected(self.events, Some((to, aborted))).await
     }
 }
 
-/// Collects the output of a command in memory, until its exit; `None` if there is none.
-async fn collected(mut events: mpsc::Receiver<CommandEvent>) -> Option<Result<CommandOutput>> {
+/// Collects the output of a command in memory, until its exit. The standard output goes to `to`, if that is given; the
+/// error is for a closed receiver.
+async fn collected(
+    mut events: mpsc::Receiver<CommandEvent>,
+    to: Option<(mpsc::Sender<Vec<u8>>, Error)>,
+) -> Result<CommandOutput> {
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-    loop {
-        match events.recv().await? {
-            CommandEvent::Output(Stream::Stdout, bytes) => {
-                if let Err(error) = bounded::extend(&mut stdout, &bytes) {
-                    let message = format!("standard output of the command is {error}");
-                    return Some(Err(Error::infra(message)));
+    while let Some(event) = events.recv().await {
+        match (event, &to) {
+            (CommandEvent::Output(Stream::Stdout, bytes), Some((to, aborted))) => {
+                if to.send(bytes).await.is_err() {
+                    return Err(aborted.clone());
                 }
             }
-            CommandEvent::Output(Stream::Stderr, bytes) => {
-                bounded::extend_tail(&mut stderr, &bytes)
+            (CommandEvent::Output(Stream::Stdout, bytes), None) => {
+                if let Err(error) = bounded::extend(&mut stdout, &bytes) {
+                    let message = format!("standard output of the command is {error}");
+                    return Err(Error::infra(message));
+                }
             }
-            CommandEvent::Exited(exit) => {
-                return Some(Ok(CommandOutput {
+            (CommandEvent::Output(Stream::Stderr, bytes), _) => {
+                bounded::extend_tail(&mut stderr, &bytes);
+            }
+            (CommandEvent::Exited(exit), _) => {
+                return Ok(CommandOutput {
                     exit,
                     stdout,
                     stderr,
-                }));
+                });
             }
-            CommandEvent::Lost(error) => return Some(Err(error)),
+            (CommandEvent::Lost(error), _) => return Err(error),
         }
     }
-}
-
-/// The error of a command whose events ended without an exit.
-fn events_ended() -> Error {
-    Error::other("the events of the command ended before its exit")
+    Err(Error::other(
+        "the events of the command ended before its exit",
+    ))
 }
 
 fn sudo_password(command: &ShellCommand) -> Option<&Password> {
@@ -444,28 +407,6 @@ pub(crate) fn own_command(line: String, timeout: Option<Duration>) -> ShellComma
     }
 }
 
-/// Completes [`Transport::probe`] when the command that prints the boot id has succeeded.
-fn answered(
-    instance: &str,
-    asked: Instant,
-    running: Result<Running>,
-) -> TransportFuture<ProbeAnswer> {
-    let what = format!("`{instance}` does not answer");
-    Box::pin(async move {
-        let output = running?.finished().await?.success(&what)?;
-        Ok(ProbeAnswer {
-            took: asked.elapsed(),
-            boot_id: String::from_utf8_lossy(&output.stdout).trim().to_owned(),
-        })
-    })
-}
-
-/// Completes [`Transport::sweep`] when its command has succeeded.
-fn swept(instance: &str, lease: &str, running: Result<Running>) -> TransportFuture<()> {
-    let what = format!("`{instance}`: failed to kill the processes of lease `{lease}`");
-    Box::pin(async move { running?.finished().await?.success(&what).map(drop) })
-}
-
 /// The error of a command that was killed at its timeout. The caller adds the command and the instance.
 fn timed_out(timeout: Duration) -> Error {
     let after = humantime::format_duration(timeout);
@@ -473,15 +414,4 @@ fn timed_out(timeout: Duration) -> Error {
         ErrorKind::Timeout,
         format!("timed out after {after} and was killed"),
     )
-}
-
-/// Returns the last event of a command whose kill failed with `cause`.
-fn unconfirmed(last: CommandEvent, cause: Error) -> CommandEvent {
-    CommandEvent::Lost(match last {
-        CommandEvent::Lost(error) => {
-            let text = format!("{error} (not confirmed by the instance)");
-            Error::new(error.kind(), text)
-        }
-        _ => cause,
-    })
 }

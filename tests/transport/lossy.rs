@@ -161,7 +161,7 @@ fn a_long_cut_is_told_and_healed() {
     let farm = Farm::new("alpha-0");
     let file = farm.path().join("ran");
     block_on(async {
-        let transport = ssh::SshTransport::new(
+        let transport = ssh::connect(
             "alpha-0",
             &SshReach {
                 connect_timeout: Some(Duration::from_secs(2)),

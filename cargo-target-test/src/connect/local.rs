@@ -291,7 +291,7 @@ pub(super) async fn feed(pipe: Option<impl AsyncWrite + Unpin>, content: Option<
 
 /// Forwards a stream until its end. Once the child has exited, only the bytes in the pipe are forwarded, because a
 /// background process may keep the pipe open.
-async fn pump(
+pub(super) async fn pump(
     pipe: Option<impl AsyncRead + AsFd + Unpin>,
     stream: Stream,
     events: mpsc::Sender<CommandEvent>,
@@ -322,7 +322,7 @@ async fn pump(
     }
 }
 
-fn exit(status: ExitStatus) -> Exit {
+pub(super) fn exit(status: ExitStatus) -> Exit {
     match (status.code(), status.signal()) {
         (Some(code), _) => Exit::Code(code),
         (None, Some(number)) => Exit::Signal(process::signal_name(number)),

@@ -6,7 +6,7 @@ use std::{
     fs::File,
     path::Path,
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -16,15 +16,15 @@ use openssh::{OwningCommand, Session, Stdio};
 use tempfile::TempDir;
 use tokio::{
     net::UnixStream,
-    sync::Mutex,
+    sync::{Mutex, mpsc},
     time::{self, Instant},
 };
 
 use super::{
-    SshReach,
-    piped::{ProgramEnd, StartedProgram},
-    shell::{self, KeptShell, KeptShells},
-    ssh::Limits,
+    CommandStdin, local,
+    program::{ProgramEnd, StartedProgram},
+    shell::{self, KeptShell, WrappedLine},
+    ssh::{Endpoint, Limits},
     ssh_config::{self, SshConfig, Strict},
 };
 use crate::{
@@ -47,17 +47,10 @@ const DEBUG: &str = "debug1: ";
 
 /// The masters of one host. A master refuses sessions beyond the server's `MaxSessions`; then one more is started.
 pub(super) struct OpenSsh {
-    instance: String,
-    reach: SshReach,
-    limits: Limits,
+    endpoint: Arc<Endpoint>,
     /// Kept shells that serve no command.
-    shells: std::sync::Mutex<Vec<(StartedProgram, KeptShell)>>,
-    pub(super) kept: KeptShells,
+    shells: std::sync::Mutex<Vec<StartedProgram>>,
     masters: Mutex<Vec<Arc<Master>>>,
-    /// The number of masters that ended.
-    losses: AtomicUsize,
-    /// Type and fingerprint of the key that the host presented at the first login.
-    host_key: OnceLock<String>,
 }
 
 /// One `ssh` process, which ends when this is dropped, or with this tool.
@@ -74,35 +67,57 @@ struct Master {
 }
 
 impl OpenSsh {
-    pub(super) fn new(instance: &str, reach: &SshReach, limits: Limits) -> Self {
+    pub(super) fn new(endpoint: &Arc<Endpoint>) -> Self {
         Self {
-            instance: instance.to_owned(),
-            reach: reach.clone(),
-            limits,
+            endpoint: Arc::clone(endpoint),
             shells: std::sync::Mutex::default(),
-            kept: KeptShells::new(reach.shells),
             masters: Mutex::default(),
-            losses: AtomicUsize::new(0),
-            host_key: OnceLock::new(),
         }
     }
 
-    /// Returns a kept shell, logging in if none is idle; `None` if a command must have a login of its own.
-    pub(super) async fn shell(&self) -> Result<Option<(StartedProgram, KeptShell)>> {
+    /// Starts a command in a kept shell, or in a login of its own.
+    pub(super) async fn start(
+        &self,
+        wrapped: &WrappedLine,
+        stdin: Option<CommandStdin>,
+    ) -> Result<StartedProgram> {
+        // They count as sessions.
         self.close_stale().await;
-        let idle = sync::lock(&self.shells).pop();
-        match (idle, self.kept.login()) {
-            (Some(idle), _) => Ok(Some(idle)),
-            (None, None) => Ok(None),
-            (None, Some(shell)) => Ok(Some((self.open(&shell::keep(), true).await?, shell))),
+        if let Some(request) = &wrapped.request
+            && let Some(program) = self.shell().await?
+        {
+            if let Some(requests) = &program.requests {
+                // Fails if the shell has ended.
+                let _ = requests.send(request.clone()).await;
+            }
+            return Ok(program);
         }
+        self.open(&wrapped.line, stdin).await
+    }
+
+    /// Returns a kept shell, logging in if none is idle; `None` if a command must have a login of its own.
+    async fn shell(&self) -> Result<Option<StartedProgram>> {
+        let idle = sync::lock(&self.shells).pop();
+        let login = self.endpoint.kept.login();
+        let (None, Some(shell)) = (&idle, login) else {
+            return Ok(idle);
+        };
+        let (requests, stdin) = mpsc::channel(1);
+        Ok(Some(StartedProgram {
+            shell: Some(shell),
+            requests: Some(requests),
+            ..self.open(&shell::keep(), Some(stdin)).await?
+        }))
     }
 
     /// Closes the shells that may serve no more command.
     async fn close_stale(&self) {
-        let is_stale = |(_, shell): &mut (_, KeptShell)| !self.kept.is_current(shell);
+        let kept = &self.endpoint.kept;
+        let is_current = |shell: &KeptShell| kept.is_current(shell);
+        let is_stale =
+            |program: &mut StartedProgram| !program.shell.as_ref().is_some_and(is_current);
         let stale: Vec<_> = sync::lock(&self.shells).extract_if(.., is_stale).collect();
-        for (program, _) in stale {
+        for program in stale {
             program.close().await;
         }
     }
@@ -110,42 +125,38 @@ impl OpenSsh {
     /// Keeps a shell for the next command.
     pub(super) fn keep(&self, program: StartedProgram, shell: KeptShell) {
         let mut shells = sync::lock(&self.shells);
-        if shells.len() < self.limits.channels {
-            shells.push((program, shell));
+        if shells.len() < self.endpoint.limits.channels {
+            let shell = Some(shell);
+            shells.push(StartedProgram { shell, ..program });
         }
     }
 
-    pub(super) fn losses(&self) -> usize {
-        self.losses.load(Ordering::Relaxed)
-    }
-
-    /// As [`super::Transport::host_key`].
-    pub(super) fn host_key(&self) -> Option<String> {
-        self.host_key.get().cloned()
-    }
-
     /// Opens a session that runs a line in the login shell.
-    pub(super) async fn open(&self, line: &str, stdin: bool) -> Result<StartedProgram> {
-        // They count as sessions.
-        self.close_stale().await;
+    async fn open(&self, line: &str, stdin: Option<CommandStdin>) -> Result<StartedProgram> {
         let mut retries = RETRIES;
         loop {
             let (master, open) = self.free_master().await?;
             // Only the lines of a login are read, and each session adds some.
             master.log.set_len(0)?;
             let mut command = Arc::clone(&master.session).arc_raw_command(line);
-            command.stdin(if stdin { Stdio::piped() } else { Stdio::null() });
+            command.stdin(match stdin {
+                Some(_) => Stdio::piped(),
+                None => Stdio::null(),
+            });
             command.stdout(Stdio::piped()).stderr(Stdio::piped());
             let refused = match OwningCommand::spawn(&mut command).await {
                 Ok(mut child) => {
-                    return Ok(StartedProgram {
-                        stdin: child.stdin().take().map(|pipe| Box::new(pipe) as _),
-                        stdout: child.stdout().take().map(|pipe| Box::new(pipe) as _),
-                        stderr: child.stderr().take().map(|pipe| Box::new(pipe) as _),
-                        // The end of this wait disconnects from the master, which then drops output that it has not yet written.
-                        end: ProgramEnd::after_output(async move { child.wait().await.ok() }),
-                        _guard: Box::new((master, open)),
-                    });
+                    let pipe = child.stdin().take();
+                    let (stdout, stderr) = (child.stdout().take(), child.stderr().take());
+                    // The end of this wait disconnects from the master, which then drops output that it has not yet written.
+                    let end = ProgramEnd {
+                        exit: async move { child.wait().await.ok().map(local::exit) },
+                        after_output: true,
+                    };
+                    let guard = (master, open);
+                    return Ok(StartedProgram::of_process(
+                        pipe, stdin, stdout, stderr, end, guard,
+                    ));
                 }
                 Err(error) => error,
             };
@@ -185,14 +196,17 @@ impl OpenSsh {
         if ended {
             let mut masters = self.masters.lock().await;
             masters.retain(|known| !Arc::ptr_eq(known, master));
-            self.losses.fetch_add(1, Ordering::Relaxed);
+            self.endpoint.losses.fetch_add(1, Ordering::Relaxed);
         }
         ended
     }
 
     async fn connect(&self) -> Result<Master> {
-        let reach = self.reach.clone();
-        let config = sync::blocking(move || ssh_config::resolve(&reach)).await?;
+        let endpoint = Arc::clone(&self.endpoint);
+        let config = sync::blocking(move || ssh_config::resolve(&endpoint.reach)).await?;
+        let Endpoint {
+            instance, reach, ..
+        } = &*self.endpoint;
         let folder = tempfile::Builder::new().prefix("tt-ssh-").tempdir()?;
         let (socket, log) = (folder.path().join("s"), folder.path().join("log"));
         let file = File::create(&log)?;
@@ -211,14 +225,10 @@ impl OpenSsh {
                     None => format!("no login within {:?}", config.connect_timeout),
                     Some(line) => line.to_owned(),
                 };
-                let what = format!("failed to connect to `{}`", self.instance);
+                let what = format!("failed to connect to `{instance}`");
                 let address = config.address();
-                return Err(
-                    Error::infra(format!("{what} at {address}: {reason}")).with_hint(format!(
-                        "check that `{}` works",
-                        self.reach.ssh_line("true")
-                    )),
-                );
+                return Err(Error::infra(format!("{what} at {address}: {reason}"))
+                    .with_hint(format!("check that `{}` works", reach.ssh_line("true"))));
             }
             time::sleep(POLL).await;
         }
@@ -226,12 +236,12 @@ impl OpenSsh {
         let mut lines = text.lines().filter_map(|line| line.strip_prefix(DEBUG));
         if let Some(key) = lines.find_map(|line| line.strip_prefix("Server host key: ")) {
             // A machine that changes its key under a run is not the one that it was.
-            let _ = self.host_key.set(key.to_owned());
+            let _ = self.endpoint.host_key.set(key.to_owned());
         }
         Ok(Master {
             session: Arc::new(Session::resume_mux(socket.into_boxed_path(), None)),
             process: Mutex::new(process),
-            sessions: AtomicUsize::new(self.limits.channels),
+            sessions: AtomicUsize::new(self.endpoint.limits.channels),
             open: Arc::new(()),
             log: file,
             _folder: folder,
@@ -246,7 +256,7 @@ impl OpenSsh {
     ) -> std::process::Command {
         let Limits {
             heartbeat, silence, ..
-        } = self.limits;
+        } = self.endpoint.limits;
         let (interval, count) = (
             heartbeat.as_secs(),
             silence.as_secs() / heartbeat.as_secs().max(1),
@@ -274,12 +284,13 @@ impl OpenSsh {
         command.stdin(std::process::Stdio::null());
         command.stdout(std::process::Stdio::null());
         command.stderr(std::process::Stdio::null());
-        command.args(self.reach.ssh_arguments());
+        command.args(self.endpoint.reach.ssh_arguments());
         command
     }
 
     fn lost(&self, what: &str) -> Error {
-        Error::infra(format!("the connection to `{}` {what}", self.instance))
+        let instance = &self.endpoint.instance;
+        Error::infra(format!("the connection to `{instance}` {what}"))
     }
 }
 

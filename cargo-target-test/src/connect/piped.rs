@@ -1,13 +1,9 @@
-//! Runs commands through a program of this host: a container engine or a program of the user.
+//! Runs commands through a program: that of a container engine or of the user, or a login by SSH.
 //!
 //! The exit status of a command comes from the markers in its output, not from the program's exit code. Must not start
 //! processes itself: `process` does.
 
 use std::{
-    any::Any,
-    os::unix::process::ExitStatusExt,
-    pin::Pin,
-    process::ExitStatus,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -20,96 +16,46 @@ use target_fixtures::{
     wire::{Exit, ShellCommand, Stream},
 };
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     sync::{mpsc, oneshot, watch},
     time,
 };
 
 use super::{
-    CommandEvent, CommandStdin, FileAccess, ProbeAnswer, Running, RunningEnd, SignalRequest,
-    Transport, TransportFuture, answered, input, local,
-    openssh::OpenSsh,
-    own_command,
-    shell::{self, KeptShell},
-    swept, timed_out, unconfirmed,
+    CommandEvent, CommandOutput, CommandStdin, FileAccess, ProbeAnswer, Running, RunningEnd,
+    SignalRequest, Transport, TransportFuture, input, local, own_command,
+    program::{LINGER, ProgramEnd, StartedProgram},
+    shell, ssh,
+    ssh_client::SshClients,
+    timed_out,
 };
 use crate::{
     connect::{ContainerReach, ProgramReach},
     error::{Error, ErrorKind, Result},
     process,
+    secret::Bound,
+    sync,
 };
 
-/// The size of a read, in bytes.
-const CHUNK: usize = 128 << 10;
 /// The timeout of killing a command.
-const KILL: Duration = Duration::from_secs(10);
-/// The time that the program may take to exit after its command.
-const LINGER: Duration = Duration::from_secs(2);
+pub(super) const KILL: Duration = Duration::from_secs(10);
 
 /// The hint if the program does not run lines.
 const NO_SHELL: &str = "commands are lines for a POSIX shell on the instance, `/bin/sh`; the program must run its last argument there";
+
+/// The hint if no program reaches the instance.
+const NO_CONNECT: &str =
+    "a platform whose `deploy` returns `Reach::ByPlatform` overrides `connect`";
+/// The possible causes of a missing exit status on a host that is reached by SSH.
+const KILLED_OR_CLOSED: &str = ": its shell was killed, or the server closed the channel (`ChannelTimeout` in its `sshd_config`)";
 
 /// The program that runs a line in the instance's shell.
 #[derive(Clone)]
 pub(super) enum ExecProgram {
     Container(ContainerReach),
     Programs(ProgramReach),
-    OpenSsh(Arc<OpenSsh>),
-}
-
-/// A started program.
-pub(super) struct StartedProgram {
-    pub(super) stdin: Option<Box<dyn AsyncWrite + Send + Unpin>>,
-    pub(super) stdout: Option<Box<dyn AsyncRead + Send + Unpin>>,
-    pub(super) stderr: Option<Box<dyn AsyncRead + Send + Unpin>>,
-    pub(super) end: ProgramEnd,
-    /// Ends what is left of the program when it is dropped.
-    pub(super) _guard: Box<dyn Any + Send>,
-}
-
-impl StartedProgram {
-    /// Ends the input and waits until the program has ended, which has forwarded all output.
-    pub(super) async fn close(mut self) {
-        drop(self.stdin.take());
-        let _ = time::timeout(LINGER, self.end.wait()).await;
-    }
-}
-
-/// The end of a program.
-pub(super) struct ProgramEnd {
-    exit: Pin<Box<dyn Future<Output = Option<ExitStatus>> + Send>>,
-    status: Option<Option<ExitStatus>>,
-    /// True if output is lost when the end is waited for before all of it was read.
-    after_output: bool,
-}
-
-impl ProgramEnd {
-    /// The future completes with the exit status, if there is one.
-    pub(super) fn new(exit: impl Future<Output = Option<ExitStatus>> + Send + 'static) -> Self {
-        Self {
-            exit: Box::pin(exit),
-            status: None,
-            after_output: false,
-        }
-    }
-
-    /// As [`ProgramEnd::new`], for a program whose output is lost if the end is waited for before all of it was read.
-    pub(super) fn after_output(
-        exit: impl Future<Output = Option<ExitStatus>> + Send + 'static,
-    ) -> Self {
-        Self {
-            after_output: true,
-            ..Self::new(exit)
-        }
-    }
-
-    /// Waits for the end. May be called again.
-    async fn wait(&mut self) -> Option<ExitStatus> {
-        match self.status {
-            Some(status) => status,
-            None => *self.status.insert(self.exit.as_mut().await),
-        }
-    }
+    Ssh(Arc<SshClients>),
+    /// No way to an instance that only its platform can connect to, where the platform does not.
+    None,
 }
 
 #[derive(Clone)]
@@ -118,32 +64,17 @@ pub(super) struct PipedTransport {
     exec_program: ExecProgram,
 }
 
-impl ExecProgram {
-    /// Starts the program, with a standard input or without.
-    async fn start(&self, line: &str, lease: &str, stdin: bool) -> Result<StartedProgram> {
-        let mut command = match self {
-            Self::Container(reach) => in_container(reach, false, line),
-            Self::Programs(reach) => {
-                let mut command = program(&reach.exec, reach)?;
-                command.arg(line);
-                command
-            }
-            Self::OpenSsh(openssh) => return openssh.open(line, stdin).await,
-        };
-        // Marks the program, so that it is found on this host after its lease was abandoned.
-        match lease {
-            "" => command.env_remove(env::LEASE),
-            lease => command.env(env::LEASE, lease),
-        };
-        let (mut child, group) = local::start(command, stdin)?;
-        Ok(StartedProgram {
-            stdin: child.stdin.take().map(|pipe| Box::new(pipe) as _),
-            stdout: child.stdout.take().map(|pipe| Box::new(pipe) as _),
-            stderr: child.stderr.take().map(|pipe| Box::new(pipe) as _),
-            end: ProgramEnd::new(async move { child.wait().await.ok() }),
-            _guard: Box::new(group),
-        })
-    }
+/// The reason for which a command runs.
+#[derive(Clone, Copy, PartialEq)]
+enum Purpose {
+    /// The caller's.
+    Command,
+    /// A question whether the instance answers within this time, which includes connecting.
+    Probe(Duration),
+    /// The end of a lease, within this time.
+    Sweep(Duration),
+    /// A signal for another command.
+    Signal,
 }
 
 /// Creates a command that runs a line in a container, with a terminal (`tty`) or without.
@@ -175,11 +106,109 @@ impl PipedTransport {
         }
     }
 
+    /// Returns the SSH clients, if the instance is reached by SSH.
+    fn ssh(&self) -> Option<&SshClients> {
+        match &self.exec_program {
+            ExecProgram::Ssh(clients) => Some(clients),
+            _ => None,
+        }
+    }
+
+    /// Starts the program of a command.
+    async fn start(
+        &self,
+        wrapped: &shell::WrappedLine,
+        lease: &str,
+        stdin: Option<CommandStdin>,
+        purpose: Purpose,
+    ) -> Result<StartedProgram> {
+        let mut command = match &self.exec_program {
+            ExecProgram::Container(reach) => in_container(reach, false, &wrapped.line),
+            ExecProgram::Programs(reach) => {
+                let mut command = program(&reach.exec, reach)?;
+                command.arg(&wrapped.line);
+                command
+            }
+            ExecProgram::Ssh(clients) => {
+                let is_urgent = purpose == Purpose::Signal;
+                return clients.start(wrapped, stdin, is_urgent).await;
+            }
+            ExecProgram::None => {
+                let text = format!("the platform of `{}` does not connect to it", self.instance);
+                return Err(Error::infra(text).with_hint(NO_CONNECT));
+            }
+        };
+        // Marks the program, so that it is found on this host after its lease was abandoned.
+        match lease {
+            "" => command.env_remove(env::LEASE),
+            lease => command.env(env::LEASE, lease),
+        };
+        let (mut child, group) = local::start(command, stdin.is_some())?;
+        let pipe = child.stdin.take();
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let end = ProgramEnd {
+            exit: async move { child.wait().await.ok().map(local::exit) },
+            after_output: false,
+        };
+        Ok(StartedProgram::of_process(
+            pipe, stdin, stdout, stderr, end, group,
+        ))
+    }
+
+    /// As [`Transport::exec`].
+    fn run(
+        &self,
+        command: &ShellCommand,
+        lease: &str,
+        stdin: Option<CommandStdin>,
+        purpose: Purpose,
+    ) -> Running {
+        let wrapped = match shell::wrap(command, lease, stdin.is_some()) {
+            Ok(wrapped) => wrapped,
+            Err(error) => return Running::lost(error),
+        };
+        let within = match purpose {
+            Purpose::Command => None,
+            Purpose::Probe(within) | Purpose::Sweep(within) => Some(within),
+            Purpose::Signal => Some(self.ssh().map_or(KILL, SshClients::answer)),
+        };
+        let (running, RunningEnd { events, signals }) = Running::new();
+        let follower = Follower {
+            piped: self.clone(),
+            filter: shell::Filter::new(&wrapped.nonce),
+            wrapped,
+            group: watch::Sender::new(None),
+            is_signalled: Arc::default(),
+            events,
+            purpose,
+            timeout: command.timeout.map(Duration::from_millis),
+            expires: within.and_then(|within| Instant::now().checked_add(within)),
+            _fresh: self
+                .ssh()
+                .filter(|_| shell::ends_shells(command))
+                .map(|clients| clients.endpoint.kept.close()),
+        };
+        tokio::spawn(follower.run(lease.to_owned(), stdin, signals));
+        running
+    }
+
+    /// Runs a command of this tool, which must succeed; `what` is the start of the error.
+    fn succeed(
+        &self,
+        line: String,
+        purpose: Purpose,
+        what: String,
+    ) -> impl Future<Output = Result<CommandOutput>> + Send + use<> {
+        let running = self.run(&own_command(line, None), "", None, purpose);
+        async move { running.finished().await?.success(&what) }
+    }
+
     /// Forwards signals to a command, in order, as long as its [`Running`] exists; tells `killed` about `KILL`.
     async fn forward_signals(
         self,
         wrapped: shell::WrappedLine,
-        mut to: SignalledGroup,
+        mut group: watch::Receiver<Option<u32>>,
+        is_signalled: Arc<AtomicBool>,
         mut signals: mpsc::UnboundedReceiver<SignalRequest>,
         killed: oneshot::Sender<Result<()>>,
     ) {
@@ -187,10 +216,10 @@ impl PipedTransport {
         while let Some(request) = signals.recv().await {
             if wrapped.request.is_some() {
                 // Before, there may be no process to signal. Fails if the command has ended.
-                let _ = to.group.wait_for(Option::is_some).await;
+                let _ = group.wait_for(Option::is_some).await;
             }
-            to.is_signalled.store(true, Ordering::SeqCst);
-            let group = *to.group.borrow();
+            is_signalled.store(true, Ordering::SeqCst);
+            let group = *group.borrow();
             let sent = self.signal(&wrapped, group, &request.name).await;
             if request.name == "KILL"
                 && let Some(killed) = killed.take()
@@ -209,11 +238,10 @@ impl PipedTransport {
         group: Option<u32>,
         name: &str,
     ) -> Result<()> {
-        let mut command = shell::signal(wrapped, group, name);
-        command.timeout = u64::try_from(KILL.as_millis()).ok();
+        let command = shell::signal(wrapped, group, name);
         let stdin = input(&command, None);
-        let ended = self.exec(&command, "", stdin).finished().await;
-        shell::signalled(name, ended?)
+        let ended = self.run(&command, "", stdin, Purpose::Signal).finished();
+        shell::signalled(name, ended.await?)
     }
 
     fn lost(&self, what: &str) -> CommandEvent {
@@ -221,45 +249,9 @@ impl PipedTransport {
     }
 }
 
-impl PipedTransport {
-    /// As [`Transport::exec`]; `no_shell` is the kind of the error if the program does not run lines.
-    fn run(
-        &self,
-        command: &ShellCommand,
-        lease: &str,
-        stdin: Option<CommandStdin>,
-        no_shell: ErrorKind,
-    ) -> Running {
-        let wrapped = match shell::wrap(command, lease, stdin.is_some()) {
-            Ok(wrapped) => wrapped,
-            Err(error) => return Running::lost(error),
-        };
-        let (running, RunningEnd { events, signals }) = Running::new();
-        let follower = Follower {
-            piped: self.clone(),
-            filter: shell::Filter::new(&wrapped.nonce),
-            wrapped,
-            group: watch::Sender::new(None),
-            is_signalled: Arc::default(),
-            events,
-            early: Vec::new(),
-            no_shell,
-            _fresh: match &self.exec_program {
-                ExecProgram::OpenSsh(openssh) if shell::ends_shells(command) => {
-                    Some(openssh.kept.close())
-                }
-                _ => None,
-            },
-        };
-        let timeout = command.timeout.map(Duration::from_millis);
-        tokio::spawn(follower.run(lease.to_owned(), stdin, timeout, signals));
-        running
-    }
-}
-
 impl Transport for PipedTransport {
     fn exec(&self, command: &ShellCommand, lease: &str, stdin: Option<CommandStdin>) -> Running {
-        self.run(command, lease, stdin, ErrorKind::Infra)
+        self.run(command, lease, stdin, Purpose::Command)
     }
 
     fn file_program(&self, access: &FileAccess<'_>) -> Result<Option<std::process::Command>> {
@@ -281,40 +273,58 @@ impl Transport for PipedTransport {
         Ok(Some(command))
     }
 
+    fn knock(&self, timeout: Duration) -> TransportFuture<()> {
+        match self.ssh() {
+            Some(clients) => {
+                let endpoint = Arc::clone(&clients.endpoint);
+                Box::pin(sync::blocking(move || ssh::knock(&endpoint, timeout)))
+            }
+            None => Box::pin(std::future::ready(Ok(()))),
+        }
+    }
+
     fn probe(&self, timeout: Duration) -> TransportFuture<ProbeAnswer> {
-        let (asked, command) = (
-            Instant::now(),
-            own_command(shell::BOOT_ID.to_owned(), Some(timeout)),
-        );
-        let running = self.run(&command, "", None, ErrorKind::Unfit);
-        answered(&self.instance, asked, Ok(running))
+        let asked = Instant::now();
+        let what = format!("`{}` does not answer", self.instance);
+        let answer = self.succeed(shell::BOOT_ID.to_owned(), Purpose::Probe(timeout), what);
+        Box::pin(async move {
+            let output = answer.await?;
+            Ok(ProbeAnswer {
+                took: asked.elapsed(),
+                boot_id: String::from_utf8_lossy(&output.stdout).trim().to_owned(),
+            })
+        })
     }
 
     fn losses(&self) -> usize {
-        match &self.exec_program {
-            ExecProgram::OpenSsh(ssh) => ssh.losses(),
-            _ => 0,
-        }
+        let losses = |clients: &SshClients| clients.endpoint.losses.load(Ordering::Relaxed);
+        self.ssh().map_or(0, losses)
     }
 
     fn host_key(&self) -> Option<String> {
-        match &self.exec_program {
-            ExecProgram::OpenSsh(openssh) => openssh.host_key(),
-            _ => None,
-        }
+        self.ssh()?.endpoint.host_key.get().cloned()
+    }
+
+    fn sudo_password(&self) -> Option<&Bound> {
+        self.ssh()?.endpoint.reach.password.as_ref()
+    }
+
+    fn env(&self) -> Option<&std::collections::BTreeMap<String, Bound>> {
+        self.ssh().map(|clients| &clients.endpoint.reach.env)
     }
 
     fn sweep(&self, lease: &str, timeout: Duration) -> TransportFuture<()> {
-        let command = own_command(shell::sweep(lease), Some(timeout));
-        swept(&self.instance, lease, Ok(self.exec(&command, "", None)))
+        let what = format!(
+            "`{}`: failed to kill the processes of lease `{lease}`",
+            self.instance
+        );
+        let swept = self.succeed(shell::sweep(lease), Purpose::Sweep(timeout), what);
+        Box::pin(async move { swept.await.map(drop) })
     }
 }
 
-/// The process group of a command, for the task that forwards signals.
-struct SignalledGroup {
-    group: watch::Receiver<Option<u32>>,
-    is_signalled: Arc<AtomicBool>,
-}
+/// The time at which a command ends at the latest, and the error.
+type Deadline = Option<(Instant, Error)>;
 
 /// The state of one running command.
 struct Follower {
@@ -326,10 +336,11 @@ struct Follower {
     /// True if a signal was sent to the group, which may arrive after the end of the command.
     is_signalled: Arc<AtomicBool>,
     events: mpsc::Sender<CommandEvent>,
-    /// Output that arrived with the answer of a kept shell.
-    early: Vec<CommandEvent>,
-    /// The kind of the error if the program does not run lines.
-    no_shell: ErrorKind,
+    purpose: Purpose,
+    /// The timeout, from the start of the command.
+    timeout: Option<Duration>,
+    /// The deadline, which includes connecting.
+    expires: Option<Instant>,
     /// Prevents kept shells while a command runs that must have a login of its own.
     _fresh: Option<Arc<()>>,
 }
@@ -339,20 +350,19 @@ impl Follower {
         mut self,
         lease: String,
         stdin: Option<CommandStdin>,
-        timeout: Option<Duration>,
         signals: mpsc::UnboundedReceiver<SignalRequest>,
     ) {
         let events = self.events.clone();
         let started = tokio::select! {
-            started = self.start(&lease, stdin.is_some(), timeout) => started,
+            started = self.start(&lease, stdin) => started,
             () = events.closed() => {
-                // A kept shell may just have started the command.
+                // The command may just have started.
                 let _ = self.kill().await;
                 return;
             }
         };
         match started {
-            Ok((program, shell)) => self.follow(program, shell, stdin, timeout, signals).await,
+            Ok((program, deadline)) => self.follow(program, deadline, signals).await,
             // Fails if the receiver is gone.
             Err(error) => drop(events.send(CommandEvent::Lost(error)).await),
         }
@@ -362,56 +372,54 @@ impl Follower {
     async fn start(
         &mut self,
         lease: &str,
-        stdin: bool,
-        timeout: Option<Duration>,
-    ) -> Result<(StartedProgram, Option<KeptShell>)> {
-        if let (ExecProgram::OpenSsh(openssh), Some(request)) =
-            (&self.piped.exec_program, &self.wrapped.request)
-        {
-            let (openssh, request) = (Arc::clone(openssh), request.clone());
-            while let Some((mut program, shell)) = openssh.shell().await? {
-                let answered = tokio::select! {
-                    answered = self.request(&mut program, &request) => answered,
-                    () = local::sleep(timeout) => {
-                        drop(program);
-                        self.kill().await?;
-                        return Err(timed_out(timeout.unwrap_or_default()));
-                    }
-                };
-                if answered.is_some() {
-                    return Ok((program, Some(shell)));
-                }
-                program.close().await;
-                openssh.kept.ended(&shell);
-                self.filter = shell::Filter::new(&self.wrapped.nonce);
-            }
-        }
-        let (program, line) = (&self.piped.exec_program, &self.wrapped.line);
-        Ok((program.start(line, lease, stdin).await?, None))
-    }
-
-    /// Sends a request to a kept shell; `None` if the shell ends instead of starting the command.
-    async fn request(&mut self, program: &mut StartedProgram, request: &[u8]) -> Option<()> {
-        program.stdin.as_mut()?.write_all(request).await.ok()?;
-        let (stdout, stderr) = (program.stdout.as_mut()?, program.stderr.as_mut()?);
-        let (mut out, mut err) = ([0; 4096], [0; 4096]);
-        while self.filter.stamp().is_none() {
-            let (stream, bytes) = tokio::select! {
-                read = stdout.read(&mut out) => match read.ok()? {
-                    0 => return None,
-                    read => (Stream::Stdout, self.filtered(Stream::Stdout, &out[..read])),
-                },
-                Ok(read @ 1..) = stderr.read(&mut err) => (Stream::Stderr, self.filtered(Stream::Stderr, &err[..read])),
+        mut stdin: Option<CommandStdin>,
+    ) -> Result<(StartedProgram, Deadline)> {
+        loop {
+            let (piped, stdin) = (&self.piped, stdin.take());
+            let started = piped.start(&self.wrapped, lease, stdin, self.purpose);
+            let mut program = tokio::select! {
+                program = started => program?,
+                error = passed(self.overdue()) => return Err(error),
             };
-            if !bytes.is_empty() {
-                self.early.push(CommandEvent::Output(stream, bytes));
+            let timeout = self.timeout.and_then(|timeout| {
+                let at = Instant::now().checked_add(timeout)?;
+                Some((at, timed_out(timeout)))
+            });
+            let deadlines = self.overdue().into_iter().chain(timeout);
+            let deadline = deadlines.min_by_key(|(at, _)| *at);
+            let is_started = tokio::select! {
+                is_started = self.is_started(&mut program) => is_started?,
+                error = passed(deadline.clone()) => {
+                    drop(program);
+                    self.kill().await?;
+                    return Err(error);
+                }
+            };
+            if is_started {
+                return Ok((program, deadline));
             }
+            if let (Some(shell), Some(clients)) = (&program.shell, self.piped.ssh()) {
+                clients.endpoint.kept.ended(shell);
+            }
+            program.close().await;
+            self.filter = shell::Filter::new(&self.wrapped.nonce);
         }
-        Some(())
     }
 
-    /// Returns the command's output in the next chunk of a stream.
-    fn filtered(&mut self, stream: Stream, bytes: &[u8]) -> Vec<u8> {
+    /// Waits until a kept shell has started the command; false if the shell ends instead.
+    async fn is_started(&mut self, program: &mut StartedProgram) -> Result<bool> {
+        while program.shell.is_some() && self.filter.stamp().is_none() {
+            match program.events.recv().await {
+                Some(CommandEvent::Output(stream, bytes)) => self.forward(stream, &bytes).await,
+                Some(CommandEvent::Lost(error)) => return Err(error),
+                Some(CommandEvent::Exited(_)) | None => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Forwards the command's output in the next chunk of a stream.
+    async fn forward(&mut self, stream: Stream, bytes: &[u8]) {
         let bytes = match stream {
             Stream::Stdout => self.filter.stdout(bytes),
             Stream::Stderr => self.filter.stderr(bytes),
@@ -419,168 +427,164 @@ impl Follower {
         if let group @ Some(_) = self.filter.group() {
             self.group.send_replace(group);
         }
-        bytes
+        if !bytes.is_empty() {
+            // If the receiver is gone, `follow` notices that and kills the command.
+            let _ = self.events.send(CommandEvent::Output(stream, bytes)).await;
+        }
     }
 
     async fn follow(
         mut self,
         mut program: StartedProgram,
-        shell: Option<KeptShell>,
-        stdin: Option<CommandStdin>,
-        timeout: Option<Duration>,
+        deadline: Deadline,
         signals: mpsc::UnboundedReceiver<SignalRequest>,
     ) {
-        let pipe = match shell {
-            Some(_) => None,
-            None => program.stdin.take(),
-        };
-        let feed = tokio::spawn(local::feed(pipe, stdin));
         let events = self.events.clone();
         let (killed, kill) = oneshot::channel();
         // Not a part of this future: a command may end before the program that signals it.
-        let wrapped = self.wrapped.clone();
-        let group = SignalledGroup {
-            group: self.group.subscribe(),
-            is_signalled: Arc::clone(&self.is_signalled),
-        };
-        let forward = self.piped.clone();
-        tokio::spawn(forward.forward_signals(wrapped, group, signals, killed));
+        tokio::spawn(self.piped.clone().forward_signals(
+            self.wrapped.clone(),
+            self.group.subscribe(),
+            Arc::clone(&self.is_signalled),
+            signals,
+            killed,
+        ));
         let last = tokio::select! {
-            last = self.read(&mut program) => match last {
-                Some(last) => last,
-                None => self.ended_without_marker(&mut program.end).await,
-            },
+            last = self.read(&mut program) => last,
             Ok(killed) = kill => {
                 confirmed(killed, CommandEvent::Exited(Exit::Signal("KILL".to_owned())))
             }
-            () = local::sleep(timeout) => {
-                let late = CommandEvent::Lost(timed_out(timeout.unwrap_or_default()));
-                confirmed(self.kill().await, late)
-            }
+            error = passed(deadline) => confirmed(self.kill().await, CommandEvent::Lost(error)),
             () = events.closed() => {
-                // The receiver is gone. What survives is found by the sweep of the lease.
+                // What survives is found by the sweep of the lease.
                 let _ = self.kill().await;
                 return;
             }
         };
-        feed.abort();
-        if let (ExecProgram::OpenSsh(openssh), Some(shell)) = (&self.piped.exec_program, shell) {
+        let left = self.keep(program);
+        let _ = events.send(last).await;
+        if let Some(program) = left {
+            program.close().await;
+        }
+    }
+
+    /// Keeps the shell for the next command; returns a program that serves no other.
+    fn keep(&self, mut program: StartedProgram) -> Option<StartedProgram> {
+        if let (Some(clients), Some(shell)) = (self.piped.ssh(), program.shell.take()) {
             // The group of the next command has the same number.
             self.group.send_replace(None);
             if !self.is_signalled.load(Ordering::SeqCst)
                 && let (Some(stamp), Some(_)) = (self.filter.stamp(), self.filter.exit())
-                && let Some(shell) = openssh.kept.served(shell, stamp)
+                && let Some(shell) = clients.endpoint.kept.served(shell, stamp)
             {
-                openssh.keep(program, shell);
-                let _ = events.send(last).await;
-                return;
+                clients.keep(program, shell);
+                return None;
             }
         }
-        let _ = events.send(last).await;
-        program.close().await;
+        Some(program)
     }
 
+    /// Kills the command, unless it is a signal for another one.
     async fn kill(&self) -> Result<()> {
+        if self.purpose == Purpose::Signal {
+            return Ok(());
+        }
         let group = *self.group.borrow();
         self.piped.signal(&self.wrapped, group, "KILL").await
     }
 
-    /// Returns the signal that killed the command's shell on the instance, from the exit status of the program: 128 plus
-    /// the number, or the signal itself if a user's program became the shell.
-    fn shell_killed_by(&self, status: ExitStatus) -> Option<String> {
-        let by_code = status.code().and_then(process::signal_of_code);
-        match self.piped.exec_program {
-            ExecProgram::Container(_) | ExecProgram::OpenSsh(_) => by_code,
-            ExecProgram::Programs(_) => by_code.or(status.signal().map(process::signal_name)),
-        }
+    fn overdue(&self) -> Deadline {
+        let text = format!("`{}` did not answer in time", self.piped.instance);
+        Some((self.expires?, Error::infra(text)))
     }
 
-    /// Forwards the output and returns the last event of the command; `None` if the program ended without an end marker.
-    async fn read(&mut self, program: &mut StartedProgram) -> Option<CommandEvent> {
-        let end = &mut program.end;
-        let (stdout, stderr) = (program.stdout.as_mut()?, program.stderr.as_mut()?);
-        for event in std::mem::take(&mut self.early) {
-            if self.events.send(event).await.is_err() {
-                return std::future::pending().await;
-            }
-        }
-        if let Some(exit) = self.filter.exit() {
-            return Some(CommandEvent::Exited(exit));
-        }
-        let (mut out, mut err) = (vec![0; CHUNK], vec![0; CHUNK]);
-        let (mut out_open, mut err_open) = (true, true);
+    /// Forwards the output and returns the last event of the command.
+    async fn read(&mut self, program: &mut StartedProgram) -> CommandEvent {
+        let mut exited = None;
         // After the end of the program, a process that still holds the pipes is not waited for.
-        let (mut has_exited, mut late) = (false, Box::pin(local::sleep(None)));
-        let waits = !end.after_output;
-        while out_open || err_open {
-            let (stream, bytes) = tokio::select! {
-                _ = end.wait(), if waits && !has_exited => {
-                    has_exited = true;
-                    late.set(local::sleep(Some(LINGER)));
-                    continue;
-                }
+        let mut late = Box::pin(local::sleep(None));
+        loop {
+            if let Some(exit) = self.filter.exit() {
+                return CommandEvent::Exited(exit);
+            }
+            let event = tokio::select! {
+                event = program.events.recv() => event,
                 () = &mut late => {
                     // What survives is found by the sweep of the lease.
                     let _ = self.kill().await;
-                    break;
-                }
-                read = stdout.read(&mut out), if out_open => {
-                    let read = read.unwrap_or(0);
-                    out_open = read > 0;
-                    (Stream::Stdout, self.filtered(Stream::Stdout, &out[..read]))
-                }
-                read = stderr.read(&mut err), if err_open => {
-                    let read = read.unwrap_or(0);
-                    err_open = read > 0;
-                    (Stream::Stderr, self.filtered(Stream::Stderr, &err[..read]))
+                    None
                 }
             };
-            if !bytes.is_empty()
-                && self
-                    .events
-                    .send(CommandEvent::Output(stream, bytes))
-                    .await
-                    .is_err()
-            {
-                // The receiver is gone: `follow` notices that and kills the command.
-                return std::future::pending().await;
+            match event {
+                Some(CommandEvent::Output(stream, bytes)) => self.forward(stream, &bytes).await,
+                Some(CommandEvent::Exited(exit)) => exited = Some(exit),
+                Some(lost) => return lost,
+                None => return self.ended_without_marker(exited),
             }
-            if has_exited {
+            if exited.is_some() {
                 late.set(local::sleep(Some(LINGER)));
             }
-            if let Some(exit) = self.filter.exit() {
-                return Some(CommandEvent::Exited(exit));
-            }
         }
-        None
     }
 
     /// Returns the last event of a command whose end markers are missing.
-    async fn ended_without_marker(&self, end: &mut ProgramEnd) -> CommandEvent {
-        let status = time::timeout(LINGER, end.wait()).await.ok().flatten();
+    fn ended_without_marker(&self, exited: Option<Exit>) -> CommandEvent {
+        let (printer, more) = match self.piped.ssh() {
+            Some(_) => ("its login shell", KILLED_OR_CLOSED),
+            None => ("it", ""),
+        };
         if self.filter.has_started() {
-            return match status.and_then(|status| self.shell_killed_by(status)) {
+            let what = "did not report the exit status of the command";
+            return match exited.and_then(|exit| self.shell_killed_by(exit)) {
                 Some(signal) => CommandEvent::Exited(Exit::Signal(signal)),
-                None => (self.piped).lost("did not report the exit status of the command"),
+                None => self.piped.lost(&format!("{what}{more}")),
             };
         }
         let noise = self.filter.noise();
-        let what = format!("did not run the command; it printed `{noise}`");
-        match status.and_then(|status| status.code()) {
-            Some(code @ (0 | 126 | 127)) => {
+        let what = format!("did not run the command; {printer} printed `{noise}`");
+        match exited {
+            Some(Exit::Code(code @ (0 | 126 | 127))) => {
+                let kind = match self.purpose {
+                    Purpose::Probe(_) => ErrorKind::Unfit,
+                    _ => ErrorKind::Infra,
+                };
                 let text = format!("`{}` {what} (exit code {code})", self.piped.instance);
-                let error = Error::new(self.no_shell, text);
-                CommandEvent::Lost(error.with_hint(NO_SHELL))
+                CommandEvent::Lost(Error::new(kind, text).with_hint(NO_SHELL))
             }
             _ => self.piped.lost(&what),
         }
+    }
+
+    /// Returns the signal that killed the command's shell on the instance, from the exit status of the program: 128 plus
+    /// the number, or the signal itself if a user's program became the shell, or if a server told it.
+    fn shell_killed_by(&self, exit: Exit) -> Option<String> {
+        match (exit, &self.piped.exec_program) {
+            (Exit::Code(code), _) => process::signal_of_code(code),
+            (Exit::Signal(_), ExecProgram::Container(_)) => None,
+            (Exit::Signal(signal), _) => Some(signal),
+        }
+    }
+}
+
+/// Waits until a deadline has passed.
+async fn passed(deadline: Deadline) -> Error {
+    match deadline {
+        Some((at, error)) => {
+            time::sleep_until(at.into()).await;
+            error
+        }
+        None => std::future::pending().await,
     }
 }
 
 /// Returns the last event of a command that was killed.
 fn confirmed(killed: Result<()>, last: CommandEvent) -> CommandEvent {
-    match killed {
-        Ok(()) => last,
-        Err(error) => unconfirmed(last, error),
+    match (killed, last) {
+        (Ok(()), last) => last,
+        (Err(_), CommandEvent::Lost(error)) => {
+            let text = format!("{error} (not confirmed by the instance)");
+            CommandEvent::Lost(Error::new(error.kind(), text))
+        }
+        (Err(cause), _) => CommandEvent::Lost(cause),
     }
 }

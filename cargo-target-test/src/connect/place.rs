@@ -175,11 +175,8 @@ impl Write for LocalFile {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     cancelled.check()?;
                     let mut room = [PollFd::new(file, PollFlags::OUT)];
-                    let pause = Timespec {
-                        tv_sec: 0,
-                        tv_nsec: i64::from(PAUSE.subsec_nanos()),
-                    };
-                    rustix::event::poll(&mut room, Some(&pause))?;
+                    let pause = Timespec::try_from(PAUSE).ok();
+                    rustix::event::poll(&mut room, pause.as_ref())?;
                 }
                 written => return written,
             }

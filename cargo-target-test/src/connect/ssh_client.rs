@@ -3,23 +3,23 @@
 //! Must not connect.
 
 use std::{
-    collections::BTreeMap,
     path::Path,
     sync::{Arc, OnceLock},
     time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
-use target_fixtures::wire::ShellCommand;
 
 use super::{
-    CommandStdin, ProbeAnswer, Running, SshReach, Transport, TransportFuture,
+    CommandStdin, SshReach,
     openssh::OpenSsh,
-    piped::{ExecProgram, PipedTransport},
-    ssh::{Limits, SshTransport},
+    piped::KILL,
+    program::{Carrier, StartedProgram},
+    shell::{KeptShell, WrappedLine},
+    ssh::{Endpoint, Sessions},
     ssh_config::{self, Lines, SshConfig},
 };
-use crate::{bounded, error::Result, secret::Bound};
+use crate::{bounded, error::Result};
 
 /// The client of a host.
 #[derive(
@@ -172,38 +172,64 @@ fn marker(file: &Path) -> Option<String> {
     Some(format!("`{found}` in `{}`", file.display()))
 }
 
-/// A transport by the client that the host needs.
-pub(super) struct SshByClient {
-    reach: SshReach,
-    built_in: SshTransport,
-    openssh: PipedTransport,
+/// The clients of one host, of which the host needs one.
+pub(super) struct SshClients {
+    pub(super) endpoint: Arc<Endpoint>,
+    built_in: Arc<Sessions>,
+    openssh: OpenSsh,
     /// True for OpenSSH, once it is known.
     choice: OnceLock<bool>,
 }
 
-impl SshByClient {
-    pub(super) fn new(instance: &str, reach: &SshReach) -> Self {
-        let limits = Limits::default();
-        let openssh = Arc::new(OpenSsh::new(instance, reach, limits));
+impl SshClients {
+    pub(super) fn new(endpoint: Endpoint) -> Self {
+        let endpoint = Arc::new(endpoint);
         Self {
-            reach: reach.clone(),
-            built_in: SshTransport::new(instance, reach, limits),
-            openssh: PipedTransport::new(instance, ExecProgram::OpenSsh(openssh)),
+            built_in: Sessions::new(&endpoint),
+            openssh: OpenSsh::new(&endpoint),
+            endpoint,
             choice: OnceLock::new(),
         }
     }
 
-    /// Returns the transport. The configuration of a host that was probed is known; else `ssh -G` runs.
-    fn chosen(&self) -> &dyn Transport {
+    /// Starts a command in a kept shell, or in a login of its own. One that is urgent does not wait for others.
+    pub(super) async fn start(
+        &self,
+        wrapped: &WrappedLine,
+        stdin: Option<CommandStdin>,
+        is_urgent: bool,
+    ) -> Result<StartedProgram> {
+        match self.uses_openssh() {
+            true => self.openssh.start(wrapped, stdin).await,
+            false => self.built_in.start(wrapped, stdin, is_urgent).await,
+        }
+    }
+
+    /// Keeps a shell for the next command.
+    pub(super) fn keep(&self, program: StartedProgram, shell: KeptShell) {
+        match program.carrier {
+            // Fails if the session is lost.
+            Carrier::Channel(back) => drop(back.send(shell)),
+            Carrier::Pipes(_) => self.openssh.keep(program, shell),
+        }
+    }
+
+    /// Returns the timeout of killing a command.
+    pub(super) fn answer(&self) -> Duration {
+        match self.uses_openssh() {
+            true => KILL,
+            false => self.endpoint.limits.answer,
+        }
+    }
+
+    /// Chooses the client. The configuration of a host that was probed is known; else `ssh -G` runs.
+    fn uses_openssh(&self) -> bool {
         let choice = self.choice.get().copied().or_else(|| {
-            let reason = uses_openssh(&self.reach).ok()?;
+            let reason = uses_openssh(&self.endpoint.reach).ok()?;
             Some(*self.choice.get_or_init(|| reason.is_some()))
         });
-        match choice {
-            Some(true) => &self.openssh,
-            // Without a choice, the built-in client reports the error of the configuration.
-            Some(false) | None => &self.built_in,
-        }
+        // Without a choice, the built-in client reports the error of the configuration.
+        choice.unwrap_or(false)
     }
 }
 
@@ -219,38 +245,4 @@ pub fn uses_openssh(reach: &SshReach) -> Result<Option<String>> {
         SshClient::Auto if reach.password.is_some() => None,
         SshClient::Auto => ssh_config::resolve(reach)?.beyond_built_in,
     })
-}
-
-impl Transport for SshByClient {
-    fn exec(&self, command: &ShellCommand, lease: &str, stdin: Option<CommandStdin>) -> Running {
-        self.chosen().exec(command, lease, stdin)
-    }
-
-    fn knock(&self, timeout: Duration) -> TransportFuture<()> {
-        self.built_in.knock(timeout)
-    }
-
-    fn probe(&self, timeout: Duration) -> TransportFuture<ProbeAnswer> {
-        self.chosen().probe(timeout)
-    }
-
-    fn losses(&self) -> usize {
-        self.chosen().losses()
-    }
-
-    fn host_key(&self) -> Option<String> {
-        self.chosen().host_key()
-    }
-
-    fn sudo_password(&self) -> Option<&Bound> {
-        self.reach.password.as_ref()
-    }
-
-    fn env(&self) -> Option<&BTreeMap<String, Bound>> {
-        Some(&self.reach.env)
-    }
-
-    fn sweep(&self, lease: &str, timeout: Duration) -> TransportFuture<()> {
-        self.chosen().sweep(lease, timeout)
-    }
 }

@@ -11,13 +11,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use ssh2::{MethodType, Session};
 
 use super::{
     Endpoint, auth,
     dial::{Proxy, dial},
-    handshake::{Handshake, timespec},
+    handshake::Handshake,
     host_key,
 };
 use crate::{
@@ -165,7 +165,7 @@ fn look_up(password: &Bound, progress: &Sender<Progress>) -> Result<(String, Str
 /// Waits for the banner of a server, for at most `timeout`.
 ///
 /// A booting machine may accept connections long before its SSH server answers. Succeeds if the server is behind a proxy.
-pub(super) fn knock(endpoint: &Endpoint, timeout: Duration) -> Result<()> {
+pub(in crate::connect) fn knock(endpoint: &Endpoint, timeout: Duration) -> Result<()> {
     let instance = &endpoint.instance;
     let config = ssh_config::resolve(&endpoint.reach)?;
     if config.proxy_jump.is_some() || config.proxy_command.is_some() {
@@ -175,7 +175,7 @@ pub(super) fn knock(endpoint: &Endpoint, timeout: Duration) -> Result<()> {
     let (socket, _) = dial(&config, Instant::now() + timeout)
         .map_err(|error| failed(instance, &address, error))?;
     let mut fds = [PollFd::new(&socket, PollFlags::IN)];
-    let _ = rustix::event::poll(&mut fds, Some(&timespec(timeout)));
+    let _ = rustix::event::poll(&mut fds, Timespec::try_from(timeout).ok().as_ref());
     let mut byte = [0];
     match rustix::net::recv(&socket, &mut byte[..], rustix::net::RecvFlags::DONTWAIT) {
         Ok((1.., _)) => Ok(()),

@@ -51,13 +51,13 @@ impl Handshake<'_> {
                 ));
             }
             let mut flags = PollFlags::IN;
-            if matches!(
-                self.session.block_directions(),
-                BlockDirections::Outbound | BlockDirections::Both
-            ) {
+            if blocks_outbound(&self.session) {
                 flags |= PollFlags::OUT;
             }
-            let _ = rustix::event::poll(&mut [PollFd::new(self.fd, flags)], Some(&timespec(left)));
+            let _ = rustix::event::poll(
+                &mut [PollFd::new(self.fd, flags)],
+                Timespec::try_from(left).ok().as_ref(),
+            );
         }
     }
 
@@ -95,9 +95,11 @@ pub(super) fn would_block(error: &ssh2::Error) -> bool {
     error.code() == ErrorCode::Session(libssh2_sys::LIBSSH2_ERROR_EAGAIN)
 }
 
-pub(super) fn timespec(duration: Duration) -> Timespec {
-    Timespec {
-        tv_sec: duration.as_secs() as _,
-        tv_nsec: duration.subsec_nanos() as _,
-    }
+/// True if libssh2 waits until the socket is writable.
+pub(super) fn blocks_outbound(session: &Session) -> bool {
+    let directions = session.block_directions();
+    matches!(
+        directions,
+        BlockDirections::Outbound | BlockDirections::Both
+    )
 }

@@ -4,9 +4,9 @@
 
 use std::task::Context;
 
-use ssh2::{BlockDirections, ErrorCode, Session};
+use ssh2::{ErrorCode, Session};
 
-use super::handshake::would_block;
+use super::handshake::{blocks_outbound, would_block};
 
 /// The session has failed; contains the reason.
 #[derive(Debug)]
@@ -15,9 +15,9 @@ pub(super) struct SessionError(pub(super) String);
 /// The context of one round of work.
 pub(super) struct Io<'a, 'b> {
     pub(super) instance: &'a str,
-    pub(super) session: &'a Session,
+    session: Session,
     pub(super) context: &'a mut Context<'b>,
-    pub(super) buffer: &'a mut [u8],
+    pub(super) buffer: Vec<u8>,
     /// True if bytes were moved, so that another round may move more.
     pub(super) progress: bool,
     /// True if a write is blocked until the socket is writable.
@@ -27,29 +27,24 @@ pub(super) struct Io<'a, 'b> {
 impl<'a, 'b> Io<'a, 'b> {
     pub(super) fn new(
         instance: &'a str,
-        session: &'a Session,
+        session: &Session,
         context: &'a mut Context<'b>,
-        buffer: &'a mut [u8],
+        buffer: Vec<u8>,
     ) -> Self {
-        let (progress, outbound) = (false, false);
         Self {
             instance,
-            session,
+            session: session.clone(),
             context,
             buffer,
-            progress,
-            outbound,
+            progress: false,
+            outbound: false,
         }
     }
 
     /// Returns the reason that a channel has failed; `None` if the call would block.
     pub(super) fn classify(&mut self, error: &ssh2::Error) -> Result<Option<String>, SessionError> {
         if would_block(error) {
-            let directions = self.session.block_directions();
-            self.outbound |= matches!(
-                directions,
-                BlockDirections::Outbound | BlockDirections::Both
-            );
+            self.outbound |= blocks_outbound(&self.session);
             return Ok(None);
         }
         // libssh2 uses -27 to -21 for errors of a single channel.
@@ -64,7 +59,7 @@ impl<'a, 'b> Io<'a, 'b> {
         &mut self,
         error: &std::io::Error,
     ) -> Result<Option<String>, SessionError> {
-        match ssh2::Error::last_session_error(self.session) {
+        match ssh2::Error::last_session_error(&self.session) {
             Some(last) if error.kind() != std::io::ErrorKind::WouldBlock => self.classify(&last),
             _ => {
                 let eagain = ErrorCode::Session(libssh2_sys::LIBSSH2_ERROR_EAGAIN);

@@ -19,7 +19,7 @@ use super::{
     connect::Link,
     io::{Io, SessionError},
     outbox::Outbox,
-    task::{Left, Task},
+    task::Task,
 };
 use crate::{connect::shell::KeptShell, error::Error};
 
@@ -48,8 +48,6 @@ pub(super) struct LiveSession {
     endpoint: Arc<Endpoint>,
     limits: Limits,
     buffer: Vec<u8>,
-    /// Jobs that signal other commands.
-    pub(super) urgent: VecDeque<Job>,
     /// The time of the last refusal of a channel, if none was opened since.
     refused: Option<Instant>,
     /// The time since which the server refuses channels while the same commands run.
@@ -73,6 +71,8 @@ pub(super) struct LiveSession {
     outbound: bool,
     /// True if a command waits for a channel.
     wanted: bool,
+    /// True if a signal for a command waits for a channel.
+    urgent: bool,
     /// True if the session has run a command.
     pub(super) used: bool,
 }
@@ -103,7 +103,6 @@ impl LiveSession {
             endpoint: Arc::clone(endpoint),
             limits,
             buffer: vec![0; 128 << 10],
-            urgent: VecDeque::new(),
             refused: None,
             full: None,
             refusals: 0,
@@ -116,6 +115,7 @@ impl LiveSession {
             asked: None,
             outbound: false,
             wanted: false,
+            urgent: false,
             used: false,
         }
     }
@@ -152,7 +152,7 @@ impl LiveSession {
     }
 
     fn running(&self) -> usize {
-        self.tasks.iter().filter(|task| !task.job.internal).count()
+        self.tasks.iter().filter(|task| !task.is_urgent).count()
     }
 
     /// Records that data was received.
@@ -170,14 +170,15 @@ impl LiveSession {
         context: &mut Context<'_>,
     ) -> Result<bool, SessionError> {
         let endpoint = Arc::clone(&self.endpoint);
-        let instance = &*endpoint.instance;
+        let ended = self.update(leaving, context);
         self.check_alive(!queue.is_empty())?;
         if self.doubt.is_some() || self.asked.is_some() {
             // A libssh2 call now might consume the answer to the keepalive unnoticed. The socket is polled first.
             self.outbound = false;
             return Ok(false);
         }
-        let mut io = Io::new(instance, &self.link.session, context, &mut self.buffer);
+        let buffer = std::mem::take(&mut self.buffer);
+        let mut io = Io::new(&endpoint.instance, &self.link.session, context, buffer);
         let has_data = std::mem::take(&mut self.has_data);
         if let Some(spare) = &mut self.spare
             && has_closed(spare, has_data, &mut io)?
@@ -198,39 +199,32 @@ impl LiveSession {
             return Err(SessionError(reason.to_owned()));
         }
         close(&mut self.closing, &mut io)?;
-        let before = (io.progress, io.outbound);
+        let freed = io.progress;
         let started = self.start(queue);
         let starts = self.tasks.iter().any(Task::is_starting);
-        let mut io = Io::new(instance, &self.link.session, context, &mut self.buffer);
         for task in &mut self.tasks {
             task.write(&mut io)?;
         }
-        let written = (before.0 || io.progress, before.1 || io.outbound);
-        let next = self.urgent.front().or(queue.front());
-        self.wanted = next.is_some_and(|job| self.shells.is_empty() || !job.may_be_kept());
-        let opened = self.open(instance, context)?;
+        let next = queue.front();
+        self.wanted = next.is_some_and(|job| self.shells.is_empty() || job.request.is_none());
+        self.urgent = next.is_some_and(|job| job.is_urgent);
+        let opened = self.open(&mut io)?;
         // Calls that wait for a packet leave those behind it in libssh2's buffer.
-        self.has_data = before.0 || opened.0 || starts;
-        let mut io = Io::new(instance, &self.link.session, context, &mut self.buffer);
+        self.has_data = freed || opened || starts;
         for task in &mut self.tasks {
             // The calls for other channels may have received data of this one.
             if has_data || task.has_more() || task.channel.eof() {
                 task.read(&mut io)?;
             }
         }
-        let progress = written.0 || opened.0 || started || io.progress;
-        self.outbound = written.1 || opened.1 || io.outbound;
-        let ended = self.update(instance, queue, leaving, context);
+        (self.outbound, self.buffer) = (io.outbound, io.buffer);
+        let progress = ended || started || opened || io.progress;
         // A read for one channel also receives the data of other channels.
-        Ok(progress || ended || self.tasks.iter().any(Task::has_more))
+        Ok(progress || self.tasks.iter().any(Task::has_more))
     }
 
-    /// Opens the spare channel; returns whether there was progress, and whether the socket is full.
-    fn open(
-        &mut self,
-        instance: &str,
-        context: &mut Context<'_>,
-    ) -> Result<(bool, bool), SessionError> {
+    /// Opens the spare channel; returns true if it was opened.
+    fn open(&mut self, io: &mut Io<'_, '_>) -> Result<bool, SessionError> {
         let now = Instant::now();
         let pause = match self.wanted {
             true => RETRY,
@@ -241,14 +235,13 @@ impl LiveSession {
             || self.refused.is_some_and(|refused| now < refused + pause)
             || self.closes_unused && !self.can_open()
         {
-            return Ok((false, false));
+            return Ok(false);
         }
-        let mut io = Io::new(instance, &self.link.session, context, &mut self.buffer);
         match self.link.session.channel_session() {
             Ok(channel) => {
                 (self.spare, self.refusals) = (Some(channel), 0);
                 (self.refused, self.full) = (None, None);
-                Ok((true, false))
+                Ok(true)
             }
             Err(error) => {
                 if let Some(text) = io.classify(&error)? {
@@ -270,7 +263,7 @@ impl LiveSession {
                 } else if !self.used {
                     acknowledge_at_once(&self.link.socket);
                 }
-                Ok((false, io.outbound))
+                Ok(false)
             }
         }
     }
@@ -285,20 +278,16 @@ impl LiveSession {
     fn can_open(&self) -> bool {
         let used = self.tasks.len() + self.shells.len() + self.closing.len();
         let none_open = used == 0;
-        none_open || !self.urgent.is_empty() || self.wanted && self.closing.is_empty()
+        none_open || self.urgent || self.wanted && self.closing.is_empty()
     }
 
     /// Gives a kept shell or the spare channel to the next job.
     fn start(&mut self, queue: &mut VecDeque<Job>) -> bool {
-        let queue = match self.urgent.is_empty() {
-            true if self.running() < self.limits.channels => queue,
-            true => return false,
-            false => &mut self.urgent,
-        };
-        let Some(job) = queue.front() else {
+        let has_room = self.running() < self.limits.channels;
+        let Some(job) = queue.front().filter(|job| job.is_urgent || has_room) else {
             return false;
         };
-        let is_kept = job.may_be_kept();
+        let is_kept = job.request.is_some();
         let shell = self.shells.pop_if(|_| is_kept);
         if self.doubt.is_some() || shell.is_none() && self.spare.is_none() {
             self.shells.extend(shell);
@@ -320,41 +309,24 @@ impl LiveSession {
         true
     }
 
-    fn update(
-        &mut self,
-        instance: &str,
-        queue: &mut VecDeque<Job>,
-        leaving: &mut Vec<Outbox>,
-        context: &mut Context<'_>,
-    ) -> bool {
-        for task in &mut self.tasks {
-            self.urgent
-                .extend(task.update(instance, context, self.limits.answer));
-        }
+    /// Sends events, and removes the tasks that have ended; returns true if there were any.
+    fn update(&mut self, leaving: &mut Vec<Outbox>, context: &mut Context<'_>) -> bool {
         let before = self.tasks.len();
         for at in (0..before).rev() {
-            if self.tasks[at].finished {
-                let task = self.tasks.remove(at);
+            if self.tasks[at].has_ended(context) {
+                let (channel, outbox, shell) = self.tasks.remove(at).leave();
                 self.full = None;
-                match task.leave(&self.endpoint.kept) {
-                    Left::Channel(channel, outbox) => {
+                leaving.push(outbox);
+                match shell {
+                    Some(shell) => self.shells.push((channel, shell)),
+                    None => {
                         self.has_data = true;
                         self.closing.push(channel);
-                        leaving.push(outbox);
-                    }
-                    Left::Shell(channel, shell, outbox) => {
-                        self.shells.push((channel, shell));
-                        leaving.push(outbox);
-                    }
-                    Left::Job(channel, job) => {
-                        self.has_data = true;
-                        self.closing.push(channel);
-                        queue.push_front(job);
                     }
                 }
             }
         }
-        before != self.tasks.len() || (!self.urgent.is_empty() && self.spare.is_some())
+        before != self.tasks.len()
     }
 
     /// Sends a keepalive if one is due, and fails if an answer is overdue.
@@ -389,11 +361,7 @@ impl LiveSession {
         self.beaten = now;
         // Only if the socket is writable: libssh2 cannot complete a partially sent keepalive.
         let mut room = [PollFd::new(&self.link.socket, PollFlags::OUT)];
-        let at_once = Timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
-        if rustix::event::poll(&mut room, Some(&at_once)).is_ok_and(|ready| ready > 0) {
+        if rustix::event::poll(&mut room, Some(&Timespec::default())).is_ok_and(|ready| ready > 0) {
             self.link
                 .session
                 .keepalive_send()
@@ -406,7 +374,7 @@ impl LiveSession {
     /// Returns the time of the next round if no event occurs before.
     pub(super) fn due(&self) -> Option<Instant> {
         let now = Instant::now();
-        let mut due: Vec<Instant> = self.tasks.iter().filter_map(Task::due).collect();
+        let mut due = Vec::new();
         if !self.tasks.is_empty() {
             due.push(self.heard + self.limits.silence);
             due.push(self.heard.max(self.beaten) + self.limits.heartbeat);
@@ -454,7 +422,7 @@ fn has_closed(
     if !has_data {
         return Ok(channel.eof());
     }
-    match channel.read(io.buffer) {
+    match channel.read(&mut io.buffer) {
         Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(false),
         Err(error) => Err(SessionError(error.to_string())),
         Ok(read) => Ok(read == 0),

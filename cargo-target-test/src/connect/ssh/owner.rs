@@ -4,27 +4,29 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Weak, atomic::Ordering, mpsc},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
     task::{Context, Waker},
     thread,
     time::{Duration, Instant},
 };
 
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::{
     Endpoint, Job,
     connect::{self, Link},
-    handshake::{late, timespec},
+    handshake::late,
     io::SessionError,
     live::LiveSession,
     outbox::Outbox,
     poll_waker::PollWaker,
-    sessions::{Capacity, Sessions},
-    task::overdue,
+    sessions::Sessions,
 };
 use crate::{
-    connect::CommandEvent,
     connect::ssh_config::CONNECT_TIMEOUT,
     error::{Error, Result},
 };
@@ -33,19 +35,22 @@ use crate::{
 const GRACE: Duration = Duration::from_millis(500);
 
 pub(super) struct SessionThread {
-    endpoint: Arc<Endpoint>,
-    jobs: mpsc::Receiver<Job>,
-    poll_waker: Arc<PollWaker>,
-    queue: VecDeque<Job>,
-    state: ConnectionState,
+    pub(super) endpoint: Arc<Endpoint>,
+    pub(super) jobs: mpsc::Receiver<Job>,
+    pub(super) poll_waker: Arc<PollWaker>,
+    pub(super) queue: VecDeque<Job>,
+    pub(super) state: ConnectionState,
     /// Outboxes of ended commands whose readers are slow.
-    leaving: Vec<Outbox>,
-    sessions: Weak<Sessions>,
-    capacity: Capacity,
+    pub(super) leaving: Vec<Outbox>,
+    pub(super) sessions: Weak<Sessions>,
+    /// The number of commands that the session can run at once, which the server may limit further.
+    pub(super) capacity: Arc<AtomicUsize>,
 }
 
 /// The state of the connection.
-enum ConnectionState {
+#[derive(Default)]
+pub(super) enum ConnectionState {
+    #[default]
     Disconnected,
     /// A separate thread connects, because name resolution or an agent may hang.
     Connecting {
@@ -57,24 +62,6 @@ enum ConnectionState {
 }
 
 impl SessionThread {
-    pub(super) fn new(
-        endpoint: &Arc<Endpoint>,
-        jobs: mpsc::Receiver<Job>,
-        poll_waker: &Arc<PollWaker>,
-        (sessions, capacity): (Weak<Sessions>, Capacity),
-    ) -> Self {
-        Self {
-            endpoint: Arc::clone(endpoint),
-            jobs,
-            poll_waker: Arc::clone(poll_waker),
-            queue: VecDeque::new(),
-            state: ConnectionState::Disconnected,
-            leaving: Vec::new(),
-            sessions,
-            capacity,
-        }
-    }
-
     /// Runs the event loop until the transport is dropped and its last command has ended.
     pub(super) fn run(mut self) {
         let waker = Waker::from(Arc::clone(&self.poll_waker));
@@ -83,8 +70,13 @@ impl SessionThread {
         loop {
             self.poll_waker.clear(is_notified);
             let closed = self.poll_waker.is_closed();
-            self.queue.extend(self.jobs.try_iter());
-            self.prune();
+            for job in self.jobs.try_iter() {
+                match job.is_urgent {
+                    true => self.queue.push_front(job),
+                    false => self.queue.push_back(job),
+                }
+            }
+            self.queue.retain(|job| !job.events.is_closed());
             let progress = self.step(&mut context);
             for outbox in &mut self.leaving {
                 outbox.flush(&mut context);
@@ -100,20 +92,6 @@ impl SessionThread {
     fn is_idle(&self) -> bool {
         let busy = matches!(&self.state, ConnectionState::Connected(live) if !live.is_idle());
         self.queue.is_empty() && self.leaving.is_empty() && !busy
-    }
-
-    /// Drops queued jobs whose deadline has passed or whose receiver is gone.
-    fn prune(&mut self) {
-        let now = Instant::now();
-        self.queue.retain(|job| {
-            let expired = job.expires.is_some_and(|expires| expires <= now);
-            if expired {
-                let _ = job
-                    .events
-                    .try_send(CommandEvent::Lost(overdue(&self.endpoint.instance)));
-            }
-            !expired && !job.events.is_closed()
-        });
     }
 
     /// Does one step of work; returns true if the next step should follow at once.
@@ -147,19 +125,17 @@ impl SessionThread {
             return;
         };
         if let Some(running) = live.room() {
-            self.capacity.raise(running);
+            self.capacity.fetch_max(running, Ordering::Relaxed);
         }
         let Some(running) = live.full() else { return };
-        self.capacity.set(running.max(1));
+        self.capacity.store(running.max(1), Ordering::Relaxed);
         let Some(sessions) = self.sessions.upgrade() else {
             return;
         };
-        for queue in [&mut live.urgent, &mut self.queue] {
-            while let Some(job) = queue.pop_front() {
-                if let Some(job) = sessions.reassign(job) {
-                    queue.push_front(job);
-                    break;
-                }
+        while let Some(job) = self.queue.pop_front() {
+            if let Some(job) = sessions.reassign(job) {
+                self.queue.push_front(job);
+                break;
             }
         }
     }
@@ -256,8 +232,8 @@ impl SessionThread {
 
     fn refuse_all(&mut self, error: &Error) {
         for job in self.queue.drain(..) {
-            // Cannot fail for lack of room: no event was sent before.
-            let _ = job.events.try_send(CommandEvent::Lost(error.clone()));
+            // Fails if the receiver is gone.
+            let _ = job.started.send(Err(error.clone()));
         }
     }
 
@@ -273,13 +249,6 @@ impl SessionThread {
             }
             ConnectionState::Connected(live) => live.due().map(left),
         };
-        let expiring = self
-            .queue
-            .iter()
-            .filter_map(|job| job.expires)
-            .map(left)
-            .min();
-        let next = next.into_iter().chain(expiring).min();
         // Without a waker (no file descriptors left) the thread polls its queue.
         let next = if self.poll_waker.fd().is_none() {
             Some(Duration::from_millis(5))
@@ -297,7 +266,8 @@ impl SessionThread {
                     .map(|flags| PollFd::new(&live.link.socket, flags)),
             );
         }
-        let polled = rustix::event::poll(&mut fds, next.map(timespec).as_ref());
+        let next = next.and_then(|next| Timespec::try_from(next).ok());
+        let polled = rustix::event::poll(&mut fds, next.as_ref());
         let is_ready = |fd: &PollFd<'_>| !(fd.revents() - PollFlags::OUT).is_empty();
         let is_ready = |at| polled.is_ok() && fds.get(at).is_some_and(is_ready);
         let wakers = usize::from(poll_waker.is_some());
