@@ -5,7 +5,7 @@
 use std::{fmt, sync::Arc};
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use target_fixtures::metadata::Metadata;
 
@@ -33,11 +33,7 @@ pub struct CaseInfo {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repetition: Option<u32>,
     /// The test's declarations; `None` if there are none.
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        serialize_with = "declarations"
-    )]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Map<String, Value>>")]
     pub metadata: Option<Arc<Metadata>>,
 }
@@ -128,22 +124,12 @@ impl fmt::Display for CaseInfo {
     }
 }
 
-/// Returns the declarations of a test by key, without the empty ones.
+/// Returns the declarations of a test by key.
 pub(crate) fn declared(metadata: &Metadata) -> Map<String, Value> {
-    let Ok(Value::Object(mut declared)) = serde_json::to_value(metadata) else {
-        return Map::new();
-    };
-    declared.retain(|_, value| match value {
-        Value::Null => false,
-        Value::Array(list) => !list.is_empty(),
-        Value::Object(object) => !object.is_empty(),
-        _ => true,
-    });
-    declared
-}
-
-fn declarations<S: Serializer>(metadata: &Option<Arc<Metadata>>, to: S) -> Result<S::Ok, S::Error> {
-    metadata.as_deref().map(declared).serialize(to)
+    match serde_json::to_value(metadata) {
+        Ok(Value::Object(declared)) => declared,
+        _ => Map::new(),
+    }
 }
 
 #[cfg(test)]

@@ -34,55 +34,78 @@ pub enum RecordKind {
     Module,
 }
 
-/// The metadata of a test. Empty and `None` fields are not declared.
+/// The metadata of a test. Empty and `None` fields are not declared, and not written.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Metadata {
     /// The doc comment, lines joined by `\n`, common indentation removed.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub doc: Option<String>,
     /// The only platform the test runs on.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub platform: Option<String>,
     /// Patterns of names (`debian*`) of the targets the test runs on.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub targets: Vec<String>,
     /// The category: `functional`, `performance`, `stress`, `community`, `longhaul`, or a category of the playbook.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub category: Option<String>,
     /// The area under test: `xdp`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub area: Option<String>,
     /// The author's priority, 0 (most important) to 4.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub priority: Option<u8>,
     /// Tags.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
     /// The owner of the test.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
     /// Features that a target must have.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub features: Vec<String>,
     /// Requirements by capability: `memory` -> `>= 1 GiB`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub requirements: BTreeMap<String, String>,
     /// The programs of the workspace that the test starts on its targets: names of binaries.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub programs: Vec<String>,
     /// Treatment of the instance before another test uses it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub reuse: Option<Reuse>,
     /// True if the test starts on an instance that no test has used.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub fresh: Option<bool>,
     /// The instance for the next attempt after a failed one.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_on: Option<RetryOn>,
     /// True if the test runs on one of the targets that fit, instead of on each.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub any: Option<bool>,
     /// The number of instances of one target that the test needs.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub count: Option<u32>,
     /// The roles of the environment that the test needs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub roles: Vec<String>,
     /// The maximum run time, counted from the lease: `30s`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<String>,
     /// The number of retries by nextest.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub retries: Option<u32>,
     /// The artifacts that are collected from the instances, in addition to those of the target.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub collect: Vec<Artifact>,
     /// The attempts whose artifacts are collected.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub collect_when: Option<CollectWhen>,
     /// Conditions under which the test is skipped.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub skip: Vec<Condition>,
     /// Conditions under which the test is expected to fail.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub expect_fail: Vec<Condition>,
 }
 

@@ -8,6 +8,7 @@
 mod compare;
 mod database;
 mod import;
+mod prune;
 mod read;
 #[cfg(test)]
 mod tests;

@@ -29,7 +29,7 @@ use instances::Instances;
 /// The report's name, the same as in nextest's report.
 const NAME: &str = "nextest-run";
 /// Reports of an unfinished run take at most 1/`SHARE` of the run's time.
-const SHARE: u32 = 100;
+const SHARE: u32 = 200;
 /// Longer than a replay takes.
 const REPLAY: Duration = Duration::from_secs(24 * 60 * 60);
 

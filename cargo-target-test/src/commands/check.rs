@@ -140,8 +140,9 @@ pub fn to_text(playbook: &Playbook) -> String {
     let mut text = format!("# playbook: {path}\nselect = \"{select}\"\n");
     let pool = toml::to_string(&playbook.pool).unwrap_or_default();
     let _ = writeln!(text, "\n[pool]\n{}", pool.trim_end());
-    if let Some(path) = &playbook.history.path {
-        let _ = writeln!(text, "\n[history]\npath = \"{}\"", path.display());
+    if !playbook.history.is_default() {
+        let history = toml::to_string(&playbook.history).unwrap_or_default();
+        let _ = writeln!(text, "\n[history]\n{}", history.trim_end());
     }
     for recipe in playbook.recipes.values() {
         write_recipe(&mut text, recipe);

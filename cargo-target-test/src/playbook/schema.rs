@@ -212,13 +212,25 @@ impl Default for PoolSettings {
 }
 
 /// The `[history]` table.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct HistorySettings {
     /// The file of the history, relative to the playbook. Default: `history.sqlite` in the pool. `TARGET_TEST_HISTORY`
     /// overrides it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
+    /// The time after which a later run removes a run of the repository. The last 100 passes of a case, and the last
+    /// 100 values of its metrics, are kept. Default: 1 year.
+    pub keep_for: Limit,
+}
+
+impl Default for HistorySettings {
+    fn default() -> Self {
+        Self {
+            path: None,
+            keep_for: Limit(Duration::from_secs(365 * 24 * 3600 + 6 * 3600)),
+        }
+    }
 }
 
 impl HistorySettings {

@@ -3,7 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use target_fixtures::wire::{Measurement, SubResult, VerdictKind};
@@ -106,7 +106,10 @@ impl Run {
     }
 
     fn write(&self, path: &Path) -> Result<(), String> {
-        let mut writer = HistoryWriter::new(path);
+        self.write_by(HistoryWriter::new(path))
+    }
+
+    fn write_by(&self, mut writer: HistoryWriter) -> Result<(), String> {
         let mut events = self.events.iter();
         events
             .try_for_each(|event| writer.ingest(event))
@@ -487,4 +490,67 @@ fn results_without_an_attempt_are_read() {
         changes.newly_failing.is_empty() && changes.fixed.is_empty(),
         "{changes:?}"
     );
+}
+
+/// Old runs are pruned at the pace of new ones: the newest passes of a case, and the newest values of a metric, stay for
+/// the tests that compare themselves with them.
+#[test]
+fn old_runs_are_pruned_except_for_what_is_compared() {
+    let (_folder, path) = folder();
+    for number in 0..110 {
+        let run = Run::new(100 + 10 * number, &format!("old-{number}"), "d");
+        let run = run
+            .attempt("often", 1, Verdict::Pass, 10)
+            .attempt("fails", 1, Verdict::Fail, 10)
+            .sub_result("fails", "row", VerdictKind::Fail);
+        let run = match number {
+            0 => run
+                .metric("often", 1.0)
+                .attempt("rare", 1, Verdict::Pass, 10),
+            1 => run.with(RunEventKind::NotRun {
+                case: attempt("rare", 1).case,
+                reason: NotRunReason::FailFast,
+            }),
+            _ => run,
+        };
+        run.end().write(&path).expect("written");
+    }
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let now = now.expect("after 1970").as_secs();
+    for number in 0..20 {
+        let mut run = Run::new(now + 100 * number, &format!("new-{number}"), "d");
+        for case in 0..10 {
+            run = run.attempt(&format!("other-{case}"), 1, Verdict::Pass, 10);
+        }
+        let year = Duration::from_secs(365 * 24 * 3600);
+        let writer = HistoryWriter::new(&path).pruning(year);
+        run.end().write_by(writer).expect("written");
+    }
+    let history = open(&path);
+    let on = |test| TestOn {
+        test,
+        binary: None,
+        label: Some("x"),
+    };
+    let passes = |test| {
+        let passes = history.passing_durations(REPOSITORY, &on(test), "now", 1000);
+        let runs = passes.expect("read").into_iter().map(|one| one.run);
+        runs.collect::<Vec<_>>()
+    };
+    let mut kept: Vec<_> = (10..110)
+        .rev()
+        .map(|number| format!("old-{number}"))
+        .collect();
+    kept.push("old-0".to_owned());
+    assert_eq!(passes("often"), kept);
+    assert_eq!(passes("rare"), ["old-0"]);
+    assert_eq!(passes("other-7").len(), 20);
+    let metrics = history.passing_metrics(REPOSITORY, &on("often"), "throughput", "now", 10);
+    assert_eq!(metrics.expect("read").len(), 1);
+    let results = |name| history.results(REPOSITORY, name, 1000).expect("read").len();
+    assert_eq!(
+        (results("fails"), results("fails[x]/"), results("rare")),
+        (0, 0, 1)
+    );
+    assert!(history.run(REPOSITORY, "old-1").is_err());
 }

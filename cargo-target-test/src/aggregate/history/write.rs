@@ -15,7 +15,7 @@ use target_fixtures::wire::{Measurement, SubResult, VerdictKind};
 use super::{
     NOT_RUN,
     database::{self, FileIdentity},
-    failed,
+    failed, prune,
 };
 use crate::{
     aggregate::{Aggregator, results::FLAKY},
@@ -44,6 +44,8 @@ pub struct HistoryWriter {
     is_locked: bool,
     /// The place of a damaged file.
     aside: Option<PathBuf>,
+    /// The time for which runs are kept; `None` for ever.
+    keep: Option<Duration>,
 }
 
 /// The first event of the run.
@@ -125,6 +127,24 @@ impl HistoryWriter {
             place: 0,
             is_locked: false,
             aside: None,
+            keep: None,
+        }
+    }
+
+    /// Prunes runs that are older than `keep` at the end of the run.
+    #[must_use]
+    pub fn pruning(mut self, keep: Duration) -> Self {
+        self.keep = Some(keep);
+        self
+    }
+
+    fn prune(&mut self) {
+        if let (Some(keep), Some(connection), Some(run)) =
+            (self.keep, &mut self.connection, &self.run)
+            && let Some(id) = run.id
+        {
+            // What is locked or fails now is left to a later run.
+            let _ = prune::prune(connection, (&run.repository, id), keep);
         }
     }
 
@@ -355,6 +375,7 @@ impl Aggregator for HistoryWriter {
     fn finish(&mut self) -> Result<()> {
         if !self.rows.is_empty() {
             self.write(PATIENCE)?;
+            self.prune();
         }
         match &self.aside {
             None => Ok(()),
@@ -647,6 +668,6 @@ fn stress(index: Option<u32>) -> i64 {
     index.map_or(-1, i64::from)
 }
 
-fn micros(time: Duration) -> i64 {
+pub(super) fn micros(time: Duration) -> i64 {
     i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
 }

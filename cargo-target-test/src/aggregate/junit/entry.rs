@@ -19,7 +19,7 @@ use super::{
     seconds,
 };
 use crate::{
-    case::{CaseInfo, verdict::Verdict},
+    case::{CaseInfo, declared, verdict::Verdict},
     error::one_line,
     run_event::{AttemptResult, ConsoleEnd, OutputFile, TAIL},
 };
@@ -177,15 +177,8 @@ impl JunitEntry {
     /// Adds what the test declares.
     fn add_declared(&self, case: &mut TestCase) {
         let metadata = self.case.as_ref().and_then(|case| case.metadata.as_deref());
-        let metadata = metadata.and_then(|one| serde_json::to_value(one).ok());
-        let Some(Value::Object(metadata)) = metadata else {
-            return;
-        };
-        for (key, value) in &metadata {
+        for (key, value) in &metadata.map(declared).unwrap_or_default() {
             let value = match value {
-                Value::Null => continue,
-                Value::Array(list) if list.is_empty() => continue,
-                Value::Object(table) if table.is_empty() => continue,
                 Value::String(text) => text.clone(),
                 Value::Array(list) if list.iter().all(Value::is_string) => {
                     let texts: Vec<_> = list.iter().filter_map(Value::as_str).collect();

@@ -39,9 +39,11 @@ pub(super) fn aggregators(
     };
     let html = Html::new(html::in_folder(folder.path()), folder.path());
     let html = html.with_earlier(PastRuns::new(&choice.history));
+    let keep = choice.workspace.playbook.history.keep_for;
+    let history = HistoryWriter::new(&choice.history).pruning(keep.0);
     let mut all: Vec<(_, Box<dyn Aggregator>)> = vec![
         ("the summary", Box::new(Summary::new(level))),
-        ("the history", Box::new(HistoryWriter::new(&choice.history))),
+        ("the history", Box::new(history)),
         ("the feed", Box::new(feed)),
         ("the HTML report", Box::new(html)),
     ];
