@@ -28,8 +28,8 @@ use target_fixtures::env;
 use crate::aggregate::summary::SummaryLevel;
 pub use choosing::{ChoosingArgs, OrderArg, RerunArg};
 pub use history::{FlakyArgs, HistoryArgs, HistoryVerb, ReproArgs, SlowArgs};
-pub use nextest_args::{NextestArgs, NextestCall};
-use nextest_options::Class;
+pub use nextest_args::NextestArgs;
+pub use nextest_options::Class;
 use words::OURS;
 pub use words::{set_subcommand, subcommand};
 
@@ -219,67 +219,53 @@ pub enum Verb {
 
 /// Options of `run`.
 #[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Target options")]
 pub struct RunArgs {
     /// Keep the instances running for the next run: all, or those on which a case failed
-    #[arg(long, value_name = "WHICH", help_heading = "Target options", num_args = 0..=1, require_equals = true, default_missing_value = "all")]
+    #[arg(long, value_name = "WHICH", num_args = 0..=1, require_equals = true, default_missing_value = "all")]
     pub keep_targets: Option<KeepTargets>,
     /// Delete the instances of this workspace (with --all: of all workspaces) and exit
     ///
     /// Requires neither a playbook nor a build.
     ///
     /// Exit code 0 if no instance is left, 69 if a delete failed or a running process holds an instance.
-    #[arg(long, help_heading = "Target options", conflicts_with_all = ["keep_targets", "filters", "after-dashes"])]
+    #[arg(long, conflicts_with_all = ["keep_targets", "filters", "after-dashes"])]
     pub delete_targets: bool,
     /// With --delete-targets: also delete instances held by a running process
-    #[arg(long, help_heading = "Target options", requires = "delete_targets", conflicts_with_all = ["keep_targets", "filters", "after-dashes"])]
+    #[arg(long, requires = "delete_targets", conflicts_with_all = ["keep_targets", "filters", "after-dashes"])]
     pub force: bool,
     /// Stop at the first failure and open a shell on its instance, before fixtures are torn down
-    #[arg(long, help_heading = "Target options", hide_short_help = true)]
+    #[arg(long, hide_short_help = true)]
     pub shell_on_failure: bool,
     /// Split the cases into N nextest runs that share one pool
     ///
     /// Each run is `--partition slice:k/N`. Output lines are prefixed with the number of their run, JUnit reports
     /// (`--junit`) are merged, and the worst exit code is returned.
-    #[arg(long, value_name = "N", help_heading = "Target options", hide_short_help = true, value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(long, value_name = "N", hide_short_help = true, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub partitions: Option<u16>,
     /// Exit with this code instead of 69 if no test failed but a target could not be had: 125 for `git bisect run`
-    #[arg(long, value_name = "CODE", help_heading = "Target options", hide_short_help = true, conflicts_with = "delete_targets", value_parser = clap::value_parser!(u8).range(1..))]
+    #[arg(long, value_name = "CODE", hide_short_help = true, conflicts_with = "delete_targets", value_parser = clap::value_parser!(u8).range(1..))]
     pub infra_exit_code: Option<u8>,
     /// Kill a test after this time, counted from its lease, unless the test declares another: `90s`, `5m`
     ///
     /// Applies to tests on targets. Defaults to `timeout` in `[defaults]` of the playbook.
-    #[arg(long, value_name = "TIME", help_heading = "Target options", env = env::TIMEOUT, hide_env_values = true, value_parser = interactive::time)]
+    #[arg(long, value_name = "TIME", env = env::TIMEOUT, hide_env_values = true, value_parser = interactive::time)]
     pub timeout: Option<Duration>,
     /// Print the N slowest cases, with the times of set-up, test and tear-down
-    #[arg(
-        long,
-        value_name = "N",
-        help_heading = "Target options",
-        hide_short_help = true
-    )]
+    #[arg(long, value_name = "N", hide_short_help = true)]
     pub durations: Option<usize>,
     /// With --durations: only cases that took at least this time
-    #[arg(long, value_name = "TIME", help_heading = "Target options", hide_short_help = true, requires = "durations", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", hide_short_help = true, requires = "durations", value_parser = humantime::parse_duration)]
     pub durations_min: Option<Duration>,
     /// The lines to print in addition to nextest's
-    #[arg(
-        long,
-        value_name = "LEVEL",
-        help_heading = "Target options",
-        hide_short_help = true
-    )]
+    #[arg(long, value_name = "LEVEL", hide_short_help = true)]
     pub summary: Option<SummaryLevel>,
     /// Also write the JUnit report to this file, with the output of all tests
-    #[arg(long, value_name = "FILE", help_heading = "Target options")]
+    #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,
     /// Write the run events as JSON lines, live: to a file, to standard output (`-`), or to the clients of a socket
     /// (`unix:PATH`)
-    #[arg(
-        long,
-        value_name = "FILE|-|unix:PATH",
-        help_heading = "Target options",
-        hide_short_help = true
-    )]
+    #[arg(long, value_name = "FILE|-|unix:PATH", hide_short_help = true)]
     pub feed: Option<FeedTo>,
     #[command(flatten)]
     #[allow(missing_docs)]

@@ -46,7 +46,8 @@ use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-pub(crate) use self::definition::{flatten, toml_key};
+pub(crate) use self::definition::{flatten, is_inside, toml_key};
+pub(crate) use self::diagnostic::list;
 pub(crate) use self::files::{is_excluded, resolve as resolve_path};
 pub(crate) use self::find::shown as shown_path;
 pub(crate) use self::nearest::{did_you_mean, meant};
@@ -70,17 +71,14 @@ pub use self::{
     scenario::{Mode, Scenario, chosen as chosen_scenarios, matches, staged},
     schema::{HistorySettings, PoolSettings, Select, Store},
     tables::{Defaults, MetadataKey, MetadataSettings, Rules},
-    wait::{Pattern, Wait, WaitCondition},
+    wait::{Pattern, Wait},
 };
 use self::{
     diagnostic::{Problem, Problems},
     include::Gathered,
     source::Sources,
 };
-use crate::{
-    digest,
-    error::{Error, ErrorKind, Result},
-};
+use crate::error::{Error, ErrorKind, Result};
 
 /// A checked and resolved playbook.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -138,7 +136,7 @@ impl Playbook {
         for target in &self.targets {
             hasher.update(&target.definition.hash);
         }
-        digest::hex(&hasher.finalize()[..8])
+        definition::short_hash(hasher)
     }
 
     /// Shows an error at its place.

@@ -4,6 +4,7 @@
 
 mod marked;
 mod pump;
+mod ready;
 mod sessions;
 mod signal;
 mod table;
@@ -33,7 +34,12 @@ pub use self::{
     version::{ProgramVersion, warn_if_older},
     watch::{Watch, ancestors, children, reap_descendants, shortest, start_time},
 };
-pub(crate) use self::{sessions::kernel, table::ProcessEntry, version::version_of};
+pub(crate) use self::{
+    ready::{readable, ready},
+    sessions::kernel,
+    table::ProcessEntry,
+    version::version_of,
+};
 use crate::{
     bounded,
     error::{Error, ErrorKind, Result},
@@ -243,7 +249,7 @@ impl Spawn {
             let left = match ended {
                 Some(_) if pump.is_closed() => break,
                 Some((_, at)) => QUIET
-                    .saturating_sub(pump.last().max(at).elapsed())
+                    .saturating_sub(pump.last.max(at).elapsed())
                     .min(DRAIN.saturating_sub(at.elapsed())),
                 None => timeout.saturating_sub(started.elapsed()),
             };

@@ -37,9 +37,7 @@ pub use machine::Machine;
 pub use orphan::{Orphan, find_orphans, find_owned};
 pub(crate) use pool::{FileLock, peek};
 pub use pool_provisioner::PoolProvisioner;
-pub use pool_run::{
-    DeleteScope, Ensured, PoolRun, Preparer, Report, RunInfo, Wanted, delete_all, forget,
-};
+pub use pool_run::{DeleteScope, Ensured, PoolRun, Preparer, RunInfo, Wanted, delete_all, forget};
 pub use provisioner::{BoxFuture, Provisioner};
 pub use request::{After, ByHand, IfMissing, Notice, Notices, Request, Requester, Want};
 pub(crate) use wait_notice::WaitNotice;

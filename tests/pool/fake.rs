@@ -16,7 +16,7 @@ use cargo_target_test::{
     connect::Reach,
     playbook::Lifecycle,
     provision::{
-        DeleteScope, Ensured, PoolRun, Preparer, Report, RunInfo, Wanted, delete_all,
+        DeleteScope, Ensured, PoolRun, Preparer, RunInfo, Wanted, delete_all,
         platform::{
             Deployed, DynPlatform, Footprint, InstanceSpec, Ownership, Platform, Platforms, SpecOf,
         },
@@ -25,6 +25,7 @@ use cargo_target_test::{
             TryLease, Want,
         },
     },
+    run_event::CleanUp,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -166,7 +167,7 @@ impl World {
         PoolRun::new(self.pool(), run).unwrap()
     }
 
-    pub(crate) fn delete_all(&self) -> Report {
+    pub(crate) fn delete_all(&self) -> CleanUp {
         delete_all(&self.pool(), &self.platforms(), &DeleteScope::All, false).unwrap()
     }
 

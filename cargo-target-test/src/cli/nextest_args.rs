@@ -29,29 +29,10 @@ pub(super) struct Given {
     pub(super) value: Option<OsString>,
 }
 
-/// One of the calls of nextest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NextestCall {
-    /// Builds and lists the tests.
-    Build,
-    /// Lists the cases that a filterset of ours matches.
-    Match,
-    /// Lists the selected cases.
-    Select,
-    /// Runs the selected cases.
-    Run,
-}
-
 impl NextestArgs {
-    /// The arguments for one call, in the order given. Those of [`NextestCall::Select`] end with the filters, so no
-    /// option may be appended.
-    pub fn words(&self, call: NextestCall) -> Vec<OsString> {
-        let class = match call {
-            NextestCall::Match => Class::All,
-            NextestCall::Build => Class::Build,
-            NextestCall::Select => Class::Selection,
-            NextestCall::Run => Class::Run,
-        };
+    /// The arguments for the call of a class, in the order given; with [`Class::All`], for a call that lists the cases that
+    /// a filterset of ours matches. Those of [`Class::Selection`] end with the filters, so no option may be appended.
+    pub fn words(&self, class: Class) -> Vec<OsString> {
         let belongs =
             |given: &&Given| given.option.class == class || given.option.class == Class::All;
         let mut words: Vec<_> = self
@@ -60,15 +41,15 @@ impl NextestArgs {
             .filter(belongs)
             .map(Given::word)
             .collect();
-        match call {
-            NextestCall::Build | NextestCall::Match => {}
-            NextestCall::Select => words.extend(self.filter_words()),
-            NextestCall::Run => words.extend(self.unread.iter().cloned()),
+        match class {
+            Class::Selection => words.extend(self.filter_words()),
+            Class::Run => words.extend(self.unread.iter().cloned()),
+            Class::Build | Class::All | Class::ByName => {}
         }
         words
     }
 
-    /// The options for a `cargo build` that builds as [`NextestCall::Build`] does, without `--target` and `--target-dir`.
+    /// The options for a `cargo build` that builds as the call of [`Class::Build`] does, without `--target` and `--target-dir`.
     pub fn of_cargo_build(&self) -> Vec<OsString> {
         const OTHERS: &[&str] = &[
             "lib",
@@ -141,7 +122,7 @@ impl NextestArgs {
         }
     }
 
-    /// The arguments for [`NextestCall::Select`], restricted to a filterset `ours`. It is combined with the given
+    /// The arguments for [`Class::Selection`], restricted to a filterset `ours`. It is combined with the given
     /// filtersets by `&`, since nextest takes the union of several filtersets.
     pub fn select_within(&self, ours: &str) -> Vec<OsString> {
         let given: Vec<_> = self
@@ -157,7 +138,7 @@ impl NextestArgs {
             .options
             .retain(|given| given.option.long != "filterset");
         let mut words = vec![format!("--filterset={whole}").into()];
-        words.append(&mut others.words(NextestCall::Select));
+        words.append(&mut others.words(Class::Selection));
         words
     }
 

@@ -13,8 +13,7 @@ use crate::{
     error::{Error, Result},
     execute::nextest::{CargoNextest, Words},
     playbook::{
-        CountsAs, Lifecycle, OnDirty, Origin, Playbook, PlaybookTarget, Recipe, Select, flatten,
-        toml_key,
+        OnDirty, Origin, Playbook, PlaybookTarget, Recipe, Select, flatten, is_inside, toml_key,
     },
     provision::{platform::Platforms, pool::Pool},
     run::{
@@ -155,48 +154,63 @@ pub fn to_text(playbook: &Playbook) -> String {
     text.trim_end().to_owned()
 }
 
-/// Returns every key of a target with its value as TOML.
+/// The first keys of a target, in the order in which they are printed. The others follow by name.
+const FIRST_KEYS: [&str; 17] = [
+    "name",
+    "platform",
+    "count",
+    "features",
+    "cost",
+    "max-spares",
+    "triple",
+    "capabilities",
+    "recipe",
+    "ready-timeout",
+    "on-dirty",
+    "clean",
+    "on-crash",
+    "on-boot-failure",
+    "recipe-env",
+    "wait",
+    "retries",
+];
+
+/// The entries of a target in JSON that are not among its keys, or are printed otherwise.
+const NO_KEYS: [&str; 3] = ["parameters", "definition", "origins"];
+
+/// Returns every key of a target with its value as TOML. Absent keys are omitted.
 fn target_lines(target: &PlaybookTarget) -> Vec<(String, String)> {
-    let PlaybookTarget {
-        name,
-        platform,
-        count,
-        features,
-        cost,
-        capabilities,
-        max_spares,
-        triple,
-        lifecycle,
-        parameters,
-        ..
-    } = target;
-    let mut lines = vec![
-        ("name".to_owned(), toml(&Value::from(name.as_str()))),
-        ("platform".to_owned(), toml(&Value::from(*platform))),
-        ("count".to_owned(), count.to_string()),
-        (
-            "features".to_owned(),
-            toml(&Value::from(features.as_slice())),
-        ),
-        ("cost".to_owned(), cost.to_string()),
-        ("max-spares".to_owned(), max_spares.to_string()),
-    ];
-    if let Some(triple) = triple {
-        lines.push(("triple".to_owned(), toml(&Value::from(triple.as_str()))));
+    let mut all = json(target);
+    if let Some(OnDirty::Clean(recipe)) = &target.lifecycle.on_dirty {
+        all["on-dirty"] = "clean".into();
+        all["clean"] = recipe.name.as_str().into();
+    }
+    if target.lifecycle.wait.is_empty() {
+        all["wait"] = Value::Null;
     }
     // Capabilities that the platform assures would count as declared when the output is read back.
-    let declared = capabilities
-        .iter()
-        .filter(|(key, _)| !target.assured.contains(*key));
-    for (key, value) in declared {
-        lines.push((
-            format!("capabilities.{}", toml_key(key)),
-            toml(&Value::from(value.as_str())),
-        ));
+    if let Some(capabilities) = all["capabilities"].as_object_mut() {
+        capabilities.retain(|name, _| !target.assured.contains(name));
     }
-    lines.extend(lifecycle_lines(lifecycle));
+    let keys = all.as_object().into_iter().flatten();
+    let others = keys.map(|(key, _)| key.as_str());
+    let others = others.filter(|key| !FIRST_KEYS.contains(key) && !NO_KEYS.contains(key));
+    let mut lines = Vec::new();
+    for key in FIRST_KEYS.into_iter().chain(others) {
+        let mut add = |key, value: &_| lines.push((key, toml(value)));
+        match &all[key] {
+            Value::Null => {}
+            Value::Object(each) if key == "capabilities" => {
+                let dotted = |name| format!("{key}.{}", toml_key(name));
+                each.iter()
+                    .for_each(|(name, value)| add(dotted(name), value));
+            }
+            _ if key == "cost" => lines.push((key.to_owned(), target.cost.to_string())),
+            value => add(key.to_owned(), value),
+        }
+    }
     // Dotted keys, so that each can have a comment.
-    flatten("", parameters, &mut |key, value| {
+    flatten("", &target.parameters, &mut |key, value| {
         lines.push((key, toml(value)))
     });
     lines
@@ -212,12 +226,8 @@ fn write_target(text: &mut String, target: &PlaybookTarget) {
     let lines: Vec<_> = lines
         .into_iter()
         .map(|(key, value)| {
-            let inside = |of: &str| {
-                key.strip_prefix(of)
-                    .is_some_and(|rest| rest.starts_with('.'))
-            };
             let mut docs = target.param_docs.iter();
-            let doc = docs.find(|(of, _)| **of == key || inside(of));
+            let doc = docs.find(|(of, _)| **of == key || is_inside(&key, of));
             let doc = doc.map(|(_, doc)| doc).filter(|doc| !doc.is_empty());
             let doc = doc.map_or(String::new(), |doc| format!(": {}", doc.replace('\n', " ")));
             (origin(target, &key) + &doc, format!("{key} = {value}"))
@@ -231,45 +241,6 @@ fn write_target(text: &mut String, target: &PlaybookTarget) {
     for (origin, line) in lines {
         let _ = writeln!(text, "{line:width$}  # {origin}");
     }
-}
-
-/// Returns the keys for the lifecycle of a target's instances. Absent keys are omitted.
-fn lifecycle_lines(lifecycle: &Lifecycle) -> Vec<(String, String)> {
-    let (on_dirty, clean) = match &lifecycle.on_dirty {
-        Some(OnDirty::Clean(recipe)) => (Some("clean"), Some(recipe.name.as_str())),
-        Some(OnDirty::Reboot) => (Some("reboot"), None),
-        Some(OnDirty::Hold) => (Some("hold"), None),
-        None => (None, None),
-    };
-    let recipe = lifecycle.recipe.as_ref().map(|recipe| recipe.name.as_str());
-    let timeout = humantime::format_duration(lifecycle.ready_timeout).to_string();
-    let texts = [
-        ("recipe", recipe),
-        ("ready-timeout", Some(timeout.as_str())),
-        ("on-dirty", on_dirty),
-        ("clean", clean),
-        (
-            "on-crash",
-            (lifecycle.on_crash == CountsAs::Infra).then_some("infra"),
-        ),
-        (
-            "on-boot-failure",
-            (lifecycle.on_boot_failure == CountsAs::Fail).then_some("fail"),
-        ),
-    ];
-    let texts = texts
-        .into_iter()
-        .filter_map(|(key, text)| Some((key, Value::from(text?))));
-    let wait = (!lifecycle.wait.is_empty()).then(|| ("wait", json(&lifecycle.wait)));
-    let env = &lifecycle.recipe_env;
-    let env = (!env.is_empty()).then(|| ("recipe-env", json(env)));
-    let retries = ("retries", Value::from(lifecycle.retries));
-    let around = json(&lifecycle.around);
-    let around = around.as_object().into_iter().flatten();
-    let around = around.map(|(key, value)| (key.as_str(), value.clone()));
-    let all = texts.chain(env).chain(wait).chain([retries]).chain(around);
-    all.map(|(key, value)| (key.to_owned(), toml(&value)))
-        .collect()
 }
 
 fn write_recipe(text: &mut String, recipe: &Recipe) {
@@ -302,14 +273,10 @@ fn origin(target: &PlaybookTarget, key: &str) -> String {
     if target.param_docs.contains_key(key) && !target.places.contains_key(key) {
         return "default".to_owned();
     }
-    let above = |given: &str| {
-        key.strip_prefix(given)
-            .is_some_and(|rest| rest.starts_with('.'))
-    };
     let found = target
         .origins
         .iter()
-        .filter(|(given, _)| *given == key || above(given));
+        .filter(|(given, _)| *given == key || is_inside(key, given));
     match found.max_by_key(|(given, _)| given.len()) {
         Some((_, Origin::Platform)) => format!("[platforms.{}]", target.platform),
         Some((_, Origin::Target)) => "target".to_owned(),

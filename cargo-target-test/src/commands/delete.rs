@@ -3,8 +3,9 @@
 use crate::{
     cli::{Global, RunArgs},
     error::{ErrorKind, Result},
-    provision::{DeleteScope, Report, delete_all, platform::Platforms, pool::Pool},
+    provision::{DeleteScope, delete_all, platform::Platforms, pool::Pool},
     run::workspace,
+    run_event::CleanUp,
     ui,
 };
 
@@ -43,7 +44,7 @@ pub fn run(pool: &Pool, platforms: &Platforms, scope: &DeleteScope, force: bool)
 }
 
 /// Formats a report, with one line per item that the user may have to act on.
-pub fn lines(report: &Report) -> Vec<String> {
+pub fn lines(report: &CleanUp) -> Vec<String> {
     let mut lines = Vec::new();
     if !report.deleted.is_empty() {
         lines.push(format!("deleted {}", report.deleted.join(", ")));
@@ -81,13 +82,13 @@ mod tests {
 
     #[test]
     fn everything_that_remains_is_named() {
-        assert_eq!(lines(&Report::default()), ["nothing to delete"]);
-        let report = Report {
+        assert_eq!(lines(&CleanUp::default()), ["nothing to delete"]);
+        let report = CleanUp {
             deleted: vec!["a-0".to_owned(), "a-1".to_owned()],
             released: vec!["lab-0".to_owned()],
             failed: vec![InstanceNote::new("b-0", "no answer")],
             held: vec![InstanceNote::new("c-0", "pid 1 shell, for 3 s")],
-            ..Report::default()
+            ..CleanUp::default()
         };
         assert_eq!(
             lines(&report),

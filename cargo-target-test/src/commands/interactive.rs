@@ -20,10 +20,12 @@ use crate::{
     ui,
 };
 
+pub(super) use crate::provision::pool::now;
+
 pub(super) use self::{
     choose::{Choice, choose, find},
     guard::{AccessRequest, MachineGuard},
-    wall::{Wall, now},
+    wall::Wall,
 };
 
 /// Returns the id of the user of this process.

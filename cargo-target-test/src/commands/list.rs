@@ -17,9 +17,10 @@ mod stats;
 
 use std::{collections::HashSet, fmt::Write};
 
+use super::history::print_json;
 use crate::{
     cli::{Global, ListArgs, RunArgs},
-    error::{Error, Result},
+    error::Result,
     provision::platform::Platforms,
     run::{options::RunOptions, selection::Selection},
     ui::{self, Style},
@@ -61,10 +62,7 @@ pub fn verb(platforms: &Platforms, global: &Global, args: &ListArgs) -> Result<u
     }
     let listing = Listing::new(&choice.inventory, &choice.plan, targets, chosen.as_ref());
     if args.json {
-        let text = serde_json::to_string_pretty(&listing).map_err(|error| {
-            Error::other("failed to serialize the list as JSON").with_source(error)
-        })?;
-        ui::out(text);
+        print_json(&listing)?;
     } else {
         ui::out(listing.table());
         // As in a run: notes on tests that a filter excludes are not printed.

@@ -8,6 +8,7 @@ use crate::{
     cli::{ForgetArgs, Global, PoolArgs, PoolVerb},
     commands::interactive,
     error::{Error, ErrorKind, Result},
+    playbook,
     provision::{
         self, Wanted,
         platform::Platforms,
@@ -77,10 +78,7 @@ fn forget(pool: &Pool, args: &ForgetArgs) -> Result<u8> {
             match &choice.all[..] {
                 [one] => one.record.id.clone(),
                 several => {
-                    let names = several
-                        .iter()
-                        .map(|seen| format!("`{}`", seen.record.name()));
-                    let names = names.collect::<Vec<_>>().join(", ");
+                    let names = playbook::list(several.iter().map(|seen| seen.record.name()));
                     let message = format!("`{name}` is more than one instance: {names}");
                     return Err(Error::usage(message));
                 }

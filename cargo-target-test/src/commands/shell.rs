@@ -80,8 +80,7 @@ async fn run(shell: Command, signals: &mut Signals) -> Result<(ExitStatus, Lease
             status = child.wait() => return Ok((status?, LeaseEnd::Done)),
             signal = signals.next() => signal,
         };
-        if !signal.is_sent() && [SignalKind::interrupt(), SignalKind::quit()].contains(&signal.kind)
-        {
+        if !signal.is_sent && [SignalKind::interrupt(), SignalKind::quit()].contains(&signal.kind) {
             continue;
         }
         let signal = signal.kind;

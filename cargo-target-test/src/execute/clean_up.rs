@@ -15,7 +15,8 @@ use crate::{
     case::verdict::EXIT_INTERRUPTED,
     error::{Error, Result},
     process,
-    provision::{Provisioner, Report},
+    provision::Provisioner,
+    run_event::CleanUp,
     ui,
 };
 pub(crate) use signals::{Interrupts, Signals};
@@ -34,7 +35,7 @@ pub(crate) async fn clean_up(
     keep: bool,
     signals: &mut Signals,
     interrupts: &mut Interrupts,
-) -> Result<Report> {
+) -> Result<CleanUp> {
     // Running deploys are no longer needed.
     broker.cancel();
     let work = async {
@@ -49,10 +50,10 @@ pub(crate) async fn clean_up(
 /// # Errors
 /// As [`clean_up`].
 pub(crate) async fn within_limits(
-    work: impl Future<Output = Result<Report>>,
+    work: impl Future<Output = Result<CleanUp>>,
     signals: &mut Signals,
     interrupts: &mut Interrupts,
-) -> Result<Report> {
+) -> Result<CleanUp> {
     tokio::pin!(work);
     let mut limit = until(interrupts);
     let left = loop {

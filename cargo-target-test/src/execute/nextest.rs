@@ -89,9 +89,8 @@ impl CargoNextest {
                 .map(|home| home.join("bin/cargo-nextest"))
                 .filter(|path| path.is_file())
         });
-        let program = program.ok_or_else(|| {
-            Error::new(ErrorKind::Nextest, "cargo-nextest is not installed").with_hint(INSTALL)
-        })?;
+        let wrong = |message: String| Error::new(ErrorKind::Nextest, message).with_hint(INSTALL);
+        let program = program.ok_or_else(|| wrong("cargo-nextest is not installed".to_owned()))?;
         let mut command = process::command(&program);
         command.args(["nextest", "--version"]);
         let output = process::Spawn::new(command).output()?;
@@ -102,16 +101,13 @@ impl CargoNextest {
                 words,
                 verbose,
             }),
-            Some(version) => Err(Error::new(
-                ErrorKind::Nextest,
-                format!("cargo-nextest {version} is too old: {OLDEST} or later is needed"),
-            )
-            .with_hint(INSTALL)),
-            None => Err(Error::new(
-                ErrorKind::Nextest,
-                format!("`{}` did not report its version", program.display()),
-            )
-            .with_hint(INSTALL)),
+            Some(version) => Err(wrong(format!(
+                "cargo-nextest {version} is too old: {OLDEST} or later is needed"
+            ))),
+            None => {
+                let shown = program.display();
+                Err(wrong(format!("`{shown}` did not report its version")))
+            }
         }
     }
 

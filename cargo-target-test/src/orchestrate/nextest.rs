@@ -36,7 +36,7 @@ use crate::{
         nextest::{CargoNextest, Stage},
     },
     process,
-    provision::{BoxFuture, InstanceSet, PoolProvisioner, Provisioner, Report},
+    provision::{BoxFuture, InstanceSet, PoolProvisioner, Provisioner},
     run_event::{CleanUp, RunEventKind, Sink, TargetTime},
     sync, ui,
 };
@@ -187,7 +187,7 @@ impl Nextest {
         sink: &Sink,
         (tally, since): (&Mutex<Tally>, SystemTime),
         ended: &NextestEnd,
-        report: Report,
+        clean_up: CleanUp,
     ) -> RunResult {
         let nextest = self.nextest_report(sink, since);
         let entries = self.entries(cases);
@@ -199,7 +199,7 @@ impl Nextest {
         let reason = not_run_reason(ended, nextest.as_ref());
         let unseen = not_run(&tally, nextest.as_ref(), &entries, &reason);
         unseen.into_iter().for_each(|event| sink.emit(event));
-        let counts = self.counts(cases, sink, (&tally, nextest.is_some()), ended, &report);
+        let counts = self.counts(cases, sink, (&tally, nextest.is_some()), ended, &clean_up);
         let by_label = tally.case_counts(&entries);
         for used in self.sets.iter().map(|set| set.used()) {
             let cases = by_label.get(&Some(used.target.as_str().into()));
@@ -211,7 +211,6 @@ impl Nextest {
                 cases: cases.cloned().unwrap_or_default(),
             }));
         }
-        let clean_up = CleanUp::from(report);
         sink.emit(RunEventKind::CleanedUp(clean_up.clone()));
         let mut by_result: CaseCounts = by_label.values().sum();
         // The reports have these tests too.
@@ -260,7 +259,7 @@ impl Nextest {
         sink: &Sink,
         (tally, has_report): (&Tally, bool),
         ended: &NextestEnd,
-        report: &Report,
+        report: &CleanUp,
     ) -> RunCounts {
         let warn = |message: String| warn(sink, message);
         let by_signal = ended.statuses.iter().find(|one| one.code().is_none());

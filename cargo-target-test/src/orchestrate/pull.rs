@@ -27,7 +27,7 @@ use crate::{
     provision::{
         BoxFuture, Lease, LeaseEnd, Notices, Provisioner, Request, Requester, RunInfo, Want,
     },
-    run_event::{Attempt, AttemptResult, CleanUp, RunEventKind, Sink},
+    run_event::{Attempt, AttemptResult, RunEventKind, Sink},
 };
 
 /// Runs each case on the first machine that is free, on as many machines at once as the provisioner grants. No case is
@@ -103,7 +103,7 @@ impl Orchestrator for Pull {
                     Err(Error::infra("interrupted: instances remain"))
                 }
             };
-            result.clean_up = CleanUp::from(finished?);
+            result.clean_up = finished?;
             sink.emit(RunEventKind::CleanedUp(result.clean_up.clone()));
             sink.emit(RunEventKind::RunEnded {
                 exit_code: result.exit_code(),

@@ -2,7 +2,7 @@
 //!
 //! Must not know tests; the plan matches cases against rules.
 
-use std::{borrow::Cow, fmt, num::NonZeroU32};
+use std::{fmt, num::NonZeroU32};
 
 use serde::{Deserialize, Serialize, de};
 use target_fixtures::requirement::Requirement;
@@ -84,7 +84,11 @@ impl fmt::Display for Rule {
 }
 
 /// One string or an array of strings.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, schemars::JsonSchema)]
+#[schemars(inline, description = "", with = "serde_json::Value", extend("anyOf" = [
+    { "type": "string", "minLength": 1 },
+    { "type": "array", "items": { "type": "string", "minLength": 1 }, "minItems": 1 },
+]))]
 pub struct Texts(pub Vec<String>);
 
 impl Serialize for Texts {
@@ -128,23 +132,13 @@ impl<'de> Deserialize<'de> for Texts {
     }
 }
 
-impl schemars::JsonSchema for Texts {
-    fn schema_name() -> Cow<'static, str> {
-        "Texts".into()
-    }
-
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        let text = serde_json::json!({ "type": "string", "minLength": 1 });
-        schemars::json_schema!({ "anyOf": [text, { "type": "array", "items": text, "minItems": 1 }] })
-    }
-}
-
 /// A set of priorities from 0 to 4.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, schemars::JsonSchema)]
+#[schemars(inline, description = "", with = "serde_json::Value", extend("anyOf" = [
+    { "type": "integer", "minimum": 0, "maximum": 4 },
+    { "type": "string", "examples": ["<= 1"] },
+    { "type": "array", "items": { "type": "integer", "minimum": 0, "maximum": 4 }, "minItems": 1 },
+]))]
 pub struct Priorities(Requirement);
 
 impl Priorities {
@@ -205,22 +199,6 @@ impl<'de> Deserialize<'de> for Priorities {
             }
         }
         from.deserialize_any(Visitor)
-    }
-}
-
-impl schemars::JsonSchema for Priorities {
-    fn schema_name() -> Cow<'static, str> {
-        "Priorities".into()
-    }
-
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        let one = serde_json::json!({ "type": "integer", "minimum": 0, "maximum": 4 });
-        let range = serde_json::json!({ "type": "string", "examples": ["<= 1"] });
-        schemars::json_schema!({ "anyOf": [one, range, { "type": "array", "items": one, "minItems": 1 }] })
     }
 }
 

@@ -9,6 +9,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::PlaybookTarget;
+use crate::digest;
 
 /// The values an instance is created and prepared from. A kept instance is used only if its definition has the same
 /// hash as that of the target. `count` and `cost` are not part of a definition.
@@ -81,9 +82,7 @@ pub(crate) fn flatten(prefix: &str, value: &Value, each: &mut dyn FnMut(String, 
 
 /// Returns the first 16 hex digits of a hash.
 pub(super) fn short_hash(hasher: Sha256) -> String {
-    let bytes = hasher.finalize();
-    let digits = bytes.iter().take(8).map(|byte| format!("{byte:02x}"));
-    digits.collect()
+    digest::hex(&hasher.finalize()[..8])
 }
 
 /// Returns compact JSON with sorted keys, regardless of serde_json's `preserve_order`.
@@ -113,6 +112,12 @@ pub(super) fn dotted(prefix: &str, key: &str) -> String {
     } else {
         format!("{prefix}.{key}")
     }
+}
+
+/// True if a dotted key is inside the table of another key.
+pub(crate) fn is_inside(key: &str, table: &str) -> bool {
+    let rest = key.strip_prefix(table);
+    rest.is_some_and(|rest| rest.starts_with('.'))
 }
 
 /// Returns a key in TOML syntax, quoted if it cannot be bare.

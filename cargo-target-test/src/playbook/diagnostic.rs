@@ -2,7 +2,7 @@
 //!
 //! Must not check anything.
 
-use std::ops::Range;
+use std::{fmt, ops::Range};
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 
@@ -227,12 +227,9 @@ fn in_toml_words(message: &str) -> String {
 }
 
 /// Formats names as `` `a`, `b` ``.
-pub(super) fn list(names: &[&str]) -> String {
-    names
-        .iter()
-        .map(|name| format!("`{name}`"))
-        .collect::<Vec<_>>()
-        .join(", ")
+pub(crate) fn list<T: fmt::Display>(names: impl IntoIterator<Item = T>) -> String {
+    let names = names.into_iter().map(|name| format!("`{name}`"));
+    names.collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

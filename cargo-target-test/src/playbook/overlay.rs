@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, ops::Range};
 use serde::Serialize;
 use toml::de::{DeTable, DeValue};
 
-use super::definition::dotted;
+use super::definition::{dotted, is_inside};
 use crate::secret::KEYS;
 
 /// The layer that set a key. Keys with the platform's default have no origin.
@@ -71,8 +71,7 @@ fn merge<'s>(
                 merge(below, table, &name, origin, origins);
             }
             (_, value) => {
-                let inside = format!("{name}.");
-                origins.retain(|key, _| !key.starts_with(&inside));
+                origins.retain(|key, _| !is_inside(key, &name));
                 origins.insert(name, origin);
                 // Inserting alone would keep the position of the key below.
                 base.remove(key.get_ref().as_ref());

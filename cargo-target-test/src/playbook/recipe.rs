@@ -8,12 +8,12 @@ use std::{
     time::Duration,
 };
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::{env::Env, limit::Limit, wait::Wait};
 
 /// The default timeout of a command or script.
-const TIMEOUT: Duration = Duration::from_secs(10 * 60);
+const TIMEOUT: Limit = Limit(Duration::from_secs(10 * 60));
 
 /// Steps that prepare an instance.
 #[derive(Clone, Debug, PartialEq, Serialize, schemars::JsonSchema)]
@@ -41,148 +41,158 @@ pub struct Recipe {
 /// A step of a recipe: in the playbook, exactly one of `run`, `sudo`, `put`, `script`, `reboot` and `wait`. Paths on this
 /// host are as written, relative to the playbook.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(try_from = "StepTable", into = "StepTable")]
+#[serde(try_from = "StepTable", untagged, rename_all_fields = "kebab-case")]
 #[schemars(with = "StepTable")]
 pub enum Step {
     /// Runs a command, which must exit with code 0.
     Run {
         /// The command line for the instance's shell.
+        #[serde(rename = "run")]
         command: String,
-        /// True to run as root.
-        as_root: bool,
         /// The maximum run time.
-        timeout: Duration,
+        timeout: Limit,
+    },
+    /// Runs a command as root, which must exit with code 0.
+    Sudo {
+        /// The command line for the instance's shell.
+        #[serde(rename = "sudo")]
+        command: String,
+        /// The maximum run time.
+        timeout: Limit,
     },
     /// Copies a file, or the content of a folder, to the instance.
     Put {
         /// The path on this host.
+        #[serde(rename = "put")]
         from: PathBuf,
         /// The absolute path on the instance.
         to: String,
         /// The permission bits of the file; `None` keeps those of the file on this host.
+        #[serde(skip_serializing_if = "Option::is_none", serialize_with = "octal")]
         mode: Option<u32>,
         /// Patterns of files and folders in the folder that are not copied.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
         exclude: Vec<String>,
     },
     /// Copies a file of this host to the instance, runs it and removes the copy.
     Script {
         /// The path on this host.
+        #[serde(rename = "script")]
         file: PathBuf,
         /// The arguments of the script.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
         args: Vec<String>,
         /// True to run as root.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
         as_root: bool,
         /// The maximum run time.
-        timeout: Duration,
+        timeout: Limit,
     },
     /// Reboots the instance and waits until it is reachable again.
+    #[serde(serialize_with = "reboot")]
     Reboot,
     /// Waits for a condition.
-    Wait(Wait),
+    Wait {
+        /// The condition.
+        wait: Wait,
+    },
+}
+
+fn octal<S: Serializer>(mode: &Option<u32>, to: S) -> Result<S::Ok, S::Error> {
+    mode.map(|mode| format!("{mode:04o}")).serialize(to)
+}
+
+fn reboot<S: Serializer>(to: S) -> Result<S::Ok, S::Error> {
+    BTreeMap::from([("reboot", true)]).serialize(to)
 }
 
 /// A step in the playbook: exactly one of `run`, `sudo`, `put`, `script`, `reboot` and `wait`.
-#[derive(Clone, Default, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+#[derive(Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 #[schemars(rename = "Step")]
 struct StepTable {
     /// Runs a command in the instance's shell.
-    #[serde(skip_serializing_if = "Option::is_none")]
     run: Option<String>,
     /// Runs a command as root, through `sudo` unless the login user is root. `sudo` gets the target's `password`, if any.
-    #[serde(skip_serializing_if = "Option::is_none")]
     sudo: Option<String>,
     /// Copies a file, or the content of a folder, to the path `to`. Relative to the playbook's folder.
-    #[serde(skip_serializing_if = "Option::is_none")]
     put: Option<PathBuf>,
     /// The absolute destination path of `put`: the file, or the folder that receives a folder's content.
-    #[serde(skip_serializing_if = "Option::is_none")]
     to: Option<String>,
     /// The permission bits of the copied file, in octal: `0640`. Without `mode`, a new file gets those of the local one, and
     /// an existing file keeps its own.
-    #[serde(skip_serializing_if = "Option::is_none")]
     mode: Option<String>,
     /// Files and folders in the folder of `put` that are not copied: patterns in which `*` matches any text. A pattern
     /// without `/` is for names at any depth (`*.o`, `.git`), another one for paths from the folder (`target/debug`).
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     exclude: Vec<String>,
     /// Copies a script to the instance and runs it. Relative to the playbook's folder.
-    #[serde(skip_serializing_if = "Option::is_none")]
     script: Option<PathBuf>,
     /// The arguments of the script.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     args: Vec<String>,
     /// Runs the script as root.
-    #[serde(skip_serializing_if = "Option::is_none")]
     as_root: Option<bool>,
     /// Reboots the instance and waits until it is reachable again.
-    #[serde(skip_serializing_if = "Option::is_none")]
     reboot: Option<bool>,
     /// Waits for a condition.
-    #[serde(skip_serializing_if = "Option::is_none")]
     wait: Option<Wait>,
     /// The maximum run time of a command or script. Default: 10 minutes.
-    #[serde(skip_serializing_if = "Option::is_none")]
     timeout: Option<Limit>,
 }
 
 impl TryFrom<StepTable> for Step {
     type Error = String;
 
-    fn try_from(mut table: StepTable) -> Result<Self, String> {
-        let timeout = table.timeout.take().map(|limit| limit.0);
-        let or_default = timeout.unwrap_or(TIMEOUT);
-        let verb = match table.verbs().as_slice() {
-            [verb] => *verb,
-            [] => return Err(NO_VERB.to_owned()),
-            [one, two, ..] => {
-                return Err(format!(
-                    "`{one}` cannot be combined with `{two}`: a step has one action"
-                ));
-            }
+    fn try_from(table: StepTable) -> Result<Self, String> {
+        // The keys beside the verb, with the verbs that they apply to.
+        let keys = [
+            ("to", table.to.is_some(), &["put"][..]),
+            ("mode", table.mode.is_some(), &["put"]),
+            ("exclude", !table.exclude.is_empty(), &["put"]),
+            ("args", !table.args.is_empty(), &["script"]),
+            ("as-root", table.as_root.is_some(), &["script"]),
+            (
+                "timeout",
+                table.timeout.is_some(),
+                &["run", "sudo", "script"],
+            ),
+        ];
+        let timeout = table.timeout.unwrap_or(TIMEOUT);
+        let script = |file| Self::Script {
+            file,
+            args: table.args,
+            as_root: table.as_root.unwrap_or(false),
+            timeout,
         };
-        table.check_keys(verb, timeout.is_some())?;
-        Ok(match table {
-            StepTable {
-                run: Some(line), ..
-            } => command(line, false, or_default),
-            StepTable {
-                sudo: Some(line), ..
-            } => command(line, true, or_default),
-            StepTable {
-                script: Some(file),
-                args,
-                as_root,
-                ..
-            } => Self::Script {
-                file,
-                args,
-                as_root: as_root.unwrap_or(false),
-                timeout: or_default,
-            },
-            StepTable {
-                put: Some(from),
-                to,
-                mode,
-                exclude,
-                ..
-            } => put(from, to, mode, exclude)?,
-            StepTable {
-                wait: Some(wait), ..
-            } => Self::Wait(wait),
-            StepTable {
-                reboot: Some(true), ..
-            } => Self::Reboot,
-            _ => return Err("`reboot` must be `true`".to_owned()),
-        })
-    }
-}
-
-fn command(command: String, as_root: bool, timeout: Duration) -> Step {
-    Step::Run {
-        command,
-        as_root,
-        timeout,
+        let put = |from| put(from, table.to, table.mode, table.exclude);
+        let reboot = |yes| match yes {
+            true => Ok(Self::Reboot),
+            false => Err("`reboot` must be `true`".to_owned()),
+        };
+        let run = |command| Ok(Self::Run { command, timeout });
+        let sudo = |command| Ok(Self::Sudo { command, timeout });
+        let steps = [
+            ("run", table.run.map(run)),
+            ("sudo", table.sudo.map(sudo)),
+            ("put", table.put.map(put)),
+            ("script", table.script.map(script).map(Ok)),
+            ("reboot", table.reboot.map(reboot)),
+            ("wait", table.wait.map(|wait| Ok(Self::Wait { wait }))),
+        ];
+        let steps = steps.into_iter();
+        let mut steps = steps.filter_map(|(verb, step)| Some((verb, step?)));
+        let (verb, step) = steps.next().ok_or(NO_VERB)?;
+        if let Some((other, _)) = steps.next() {
+            return Err(format!(
+                "`{verb}` cannot be combined with `{other}`: a step has one action"
+            ));
+        }
+        let mut keys = keys.iter();
+        match keys.find(|(_, is_set, verbs)| *is_set && !verbs.contains(&verb)) {
+            Some((key, ..)) => Err(format!("`{key}` cannot be combined with `{verb}`")),
+            None => step,
+        }
     }
 }
 
@@ -219,83 +229,6 @@ fn put(
     })
 }
 
-impl StepTable {
-    fn verbs(&self) -> Vec<&'static str> {
-        let all = [
-            ("run", self.run.is_some()),
-            ("sudo", self.sudo.is_some()),
-            ("put", self.put.is_some()),
-            ("script", self.script.is_some()),
-            ("reboot", self.reboot.is_some()),
-            ("wait", self.wait.is_some()),
-        ];
-        all.into_iter()
-            .filter(|(_, is_set)| *is_set)
-            .map(|(verb, _)| verb)
-            .collect()
-    }
-
-    /// Rejects keys that do not apply to this verb.
-    fn check_keys(&self, verb: &str, timeout: bool) -> Result<(), String> {
-        let keys = [
-            ("to", self.to.is_some(), &["put"][..]),
-            ("mode", self.mode.is_some(), &["put"]),
-            ("exclude", !self.exclude.is_empty(), &["put"]),
-            ("args", !self.args.is_empty(), &["script"]),
-            ("as-root", self.as_root.is_some(), &["script"]),
-            ("timeout", timeout, &["run", "sudo", "script"]),
-        ];
-        let misplaced = keys
-            .iter()
-            .find(|(_, is_set, verbs)| *is_set && !verbs.contains(&verb));
-        match misplaced {
-            Some((key, ..)) => Err(format!("`{key}` cannot be combined with `{verb}`")),
-            None => Ok(()),
-        }
-    }
-}
-
-impl From<Step> for StepTable {
-    fn from(step: Step) -> Self {
-        let mut table = Self::default();
-        match step {
-            Step::Run {
-                command,
-                as_root,
-                timeout,
-            } => {
-                match as_root {
-                    true => table.sudo = Some(command),
-                    false => table.run = Some(command),
-                }
-                table.timeout = Some(Limit(timeout));
-            }
-            Step::Put {
-                from,
-                to,
-                mode,
-                exclude,
-            } => {
-                (table.put, table.to, table.exclude) = (Some(from), Some(to), exclude);
-                table.mode = mode.map(|mode| format!("{mode:04o}"));
-            }
-            Step::Script {
-                file,
-                args,
-                as_root,
-                timeout,
-            } => {
-                (table.script, table.args) = (Some(file), args);
-                table.as_root = as_root.then_some(true);
-                table.timeout = Some(Limit(timeout));
-            }
-            Step::Reboot => table.reboot = Some(true),
-            Step::Wait(wait) => table.wait = Some(wait),
-        }
-        table
-    }
-}
-
 /// A file or folder of this host that a step copies.
 #[derive(Clone, Copy, Debug)]
 pub struct StepSource<'a> {
@@ -324,23 +257,18 @@ impl Step {
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let command = |command: &str| {
+            let line = command.lines().next().unwrap_or_default();
+            let is_whole = line.len() == command.trim_end().len();
+            format!("`{line}`{}", if is_whole { "" } else { " ..." })
+        };
         match self {
-            Self::Run {
-                command, as_root, ..
-            } => {
-                let verb = if *as_root { "sudo" } else { "run" };
-                let line = command.lines().next().unwrap_or_default();
-                let more = if line.len() < command.trim_end().len() {
-                    " ..."
-                } else {
-                    ""
-                };
-                write!(f, "{verb} `{line}`{more}")
-            }
+            Self::Run { command: line, .. } => write!(f, "run {}", command(line)),
+            Self::Sudo { command: line, .. } => write!(f, "sudo {}", command(line)),
             Self::Put { from, to, .. } => write!(f, "put `{}` to `{to}`", from.display()),
             Self::Script { file, .. } => write!(f, "script `{}`", file.display()),
             Self::Reboot => f.write_str("reboot"),
-            Self::Wait(wait) => write!(f, "wait for {wait}"),
+            Self::Wait { wait } => write!(f, "wait for {wait}"),
         }
     }
 }

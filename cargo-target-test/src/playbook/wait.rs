@@ -7,51 +7,38 @@ use serde::{Deserialize, Serialize, de};
 use super::limit::Limit;
 
 /// The default timeout.
-const TIMEOUT: Duration = Duration::from_secs(2 * 60);
+const TIMEOUT: Limit = Limit(Duration::from_secs(2 * 60));
 
 /// A condition to wait for, with a timeout: in the playbook, exactly one of `port`, `command`, `console` and `duration`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(try_from = "WaitTable", into = "WaitTable")]
+#[serde(try_from = "WaitTable", untagged)]
 #[schemars(with = "WaitTable")]
-pub struct Wait {
-    /// The condition.
-    pub condition: WaitCondition,
-    /// The maximum time to wait.
-    pub timeout: Duration,
-}
-
-/// The condition of a [`Wait`].
-#[derive(Clone, Debug, PartialEq)]
-pub enum WaitCondition {
+#[expect(missing_docs, reason = "the keys of the playbook, described below")]
+pub enum Wait {
     /// A process on the instance listens on this TCP port.
-    Port(u16),
+    Port { port: NonZeroU16, timeout: Limit },
     /// The command exits with code 0.
-    Command(String),
+    Command { command: String, timeout: Limit },
     /// The console output matches this pattern.
-    Console(Pattern),
+    Console { console: Pattern, timeout: Limit },
     /// The given time has passed.
-    Duration(Duration),
+    Duration { duration: Limit },
 }
 
 /// A wait in the playbook: exactly one of `port`, `command`, `console` and `duration`.
-#[derive(Clone, Default, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+#[derive(Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 #[schemars(rename = "Wait")]
 struct WaitTable {
     /// Waits until a process on the instance listens on this TCP port.
-    #[serde(skip_serializing_if = "Option::is_none")]
     port: Option<NonZeroU16>,
     /// Runs this command until it exits with code 0.
-    #[serde(skip_serializing_if = "Option::is_none")]
     command: Option<String>,
     /// Waits for text on the console, or for a match of a regular expression in slashes: `/login: *$/`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     console: Option<Pattern>,
     /// Waits for a fixed time.
-    #[serde(skip_serializing_if = "Option::is_none")]
     duration: Option<Limit>,
     /// The maximum time to wait. Default: 2 minutes.
-    #[serde(skip_serializing_if = "Option::is_none")]
     timeout: Option<Limit>,
 }
 
@@ -59,60 +46,38 @@ impl TryFrom<WaitTable> for Wait {
     type Error = String;
 
     fn try_from(table: WaitTable) -> Result<Self, String> {
-        let WaitTable {
-            port,
-            command,
-            console,
-            duration,
-            timeout,
-        } = table;
+        let timeout = table.timeout.unwrap_or(TIMEOUT);
+        let port = |port| Self::Port { port, timeout };
+        let command = |command| Self::Command { command, timeout };
+        let console = |console| Self::Console { console, timeout };
+        let duration = |duration| Self::Duration { duration };
         let all = [
-            port.map(|port| WaitCondition::Port(port.get())),
-            command.map(WaitCondition::Command),
-            console.map(WaitCondition::Console),
-            duration.map(|limit| WaitCondition::Duration(limit.0)),
+            table.port.map(port),
+            table.command.map(command),
+            table.console.map(console),
+            table.duration.map(duration),
         ];
         let mut all = all.into_iter().flatten();
-        let (Some(condition), None) = (all.next(), all.next()) else {
-            return Err(
+        match (all.next(), all.next()) {
+            (Some(Self::Duration { .. }), None) if table.timeout.is_some() => {
+                Err("`timeout` cannot be combined with `duration`".to_owned())
+            }
+            (Some(wait), None) => Ok(wait),
+            _ => Err(
                 "a wait must have exactly one of `port`, `command`, `console`, `duration`"
                     .to_owned(),
-            );
-        };
-        if timeout.is_some() && matches!(condition, WaitCondition::Duration(_)) {
-            return Err("`timeout` cannot be combined with `duration`".to_owned());
+            ),
         }
-        let timeout = timeout.map_or(TIMEOUT, |limit| limit.0);
-        Ok(Self { condition, timeout })
-    }
-}
-
-impl From<Wait> for WaitTable {
-    fn from(wait: Wait) -> Self {
-        let mut table = Self {
-            timeout: Some(Limit(wait.timeout)),
-            ..Self::default()
-        };
-        match wait.condition {
-            WaitCondition::Port(port) => table.port = NonZeroU16::new(port),
-            WaitCondition::Command(line) => table.command = Some(line),
-            WaitCondition::Console(pattern) => table.console = Some(pattern),
-            WaitCondition::Duration(duration) => {
-                table.duration = Some(Limit(duration));
-                table.timeout = None;
-            }
-        }
-        table
     }
 }
 
 impl fmt::Display for Wait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.condition {
-            WaitCondition::Port(port) => write!(f, "port {port}"),
-            WaitCondition::Command(line) => write!(f, "`{line}`"),
-            WaitCondition::Console(pattern) => write!(f, "`{}` on the console", pattern.text),
-            WaitCondition::Duration(limit) => humantime::format_duration(*limit).fmt(f),
+        match self {
+            Self::Port { port, .. } => write!(f, "port {port}"),
+            Self::Command { command, .. } => write!(f, "`{command}`"),
+            Self::Console { console, .. } => write!(f, "`{}` on the console", console.text),
+            Self::Duration { duration } => humantime::format_duration(duration.0).fmt(f),
         }
     }
 }

@@ -10,8 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::event::PollFlags;
 
+use super::{readable, ready};
 use crate::bounded;
 
 /// The interval at which the caller polls for the program's exit if there is no pidfd.
@@ -32,7 +33,7 @@ pub(super) struct Pump<'a> {
     line: usize,
     on_line: &'a dyn Fn(&str),
     /// The time of the last read or write.
-    last: Instant,
+    pub(super) last: Instant,
 }
 
 impl<'a> Pump<'a> {
@@ -64,11 +65,6 @@ impl<'a> Pump<'a> {
     /// True if both output pipes are closed.
     pub(super) fn is_closed(&self) -> bool {
         self.stdout.is_none() && self.stderr.is_none()
-    }
-
-    /// Returns the time of the last read or write.
-    pub(super) fn last(&self) -> Instant {
-        self.last
     }
 
     /// Waits until a pipe or `end` is ready, for at most `limit`, and reads and writes the ready pipes.
@@ -110,33 +106,19 @@ impl<'a> Pump<'a> {
     }
 
     fn ready(&self, end: Option<&OwnedFd>, limit: Duration) -> io::Result<[bool; 3]> {
+        let limit = match end {
+            Some(_) => limit,
+            None => limit.min(TICK),
+        };
+        let (stdin, stdout, stderr) = (&self.stdin, &self.stdout, &self.stderr);
         let pipes = [
-            self.stdin.as_ref().map(AsFd::as_fd),
-            self.stdout.as_ref().map(AsFd::as_fd),
-            self.stderr.as_ref().map(AsFd::as_fd),
+            stdin.as_ref().map(|pipe| (pipe.as_fd(), PollFlags::OUT)),
+            stdout.as_ref().map(|pipe| readable(pipe.as_fd())),
+            stderr.as_ref().map(|pipe| readable(pipe.as_fd())),
+            end.map(|end| readable(end.as_fd())),
         ];
-        let mut fds = Vec::with_capacity(4);
-        for (index, fd) in pipes.iter().enumerate() {
-            let wanted = [PollFlags::OUT, PollFlags::IN, PollFlags::IN][index];
-            fds.extend(fd.map(|fd| PollFd::from_borrowed_fd(fd, wanted)));
-        }
-        fds.extend(end.map(|fd| PollFd::new(fd, PollFlags::IN)));
-        let limit = if end.is_some() {
-            limit
-        } else {
-            limit.min(TICK)
-        };
-        let limit = Timespec::try_from(limit).ok();
-        match rustix::event::poll(&mut fds, limit.as_ref()) {
-            Err(rustix::io::Errno::INTR) => return Ok([false; 3]),
-            other => other?,
-        };
-        let mut fds = fds.iter();
-        // `and_then` comes first, so that every open pipe consumes its own entry.
-        Ok(pipes.map(|fd| {
-            fd.and_then(|_| fds.next())
-                .is_some_and(|fd| !fd.revents().is_empty())
-        }))
+        let [stdin, stdout, stderr, _] = ready(pipes, Some(limit))?;
+        Ok([stdin, stdout, stderr])
     }
 
     fn write(&mut self) -> io::Result<()> {

@@ -7,14 +7,11 @@ use std::{
     time::Duration,
 };
 
-use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    process::Pid,
-};
+use rustix::process::Pid;
 
 use tokio::io::unix::AsyncFd;
 
-use super::table::ProcessEntry;
+use super::{readable, ready, table::ProcessEntry};
 use crate::{bounded, error::Result};
 
 /// Detects the exit of any process, without polling if the kernel supports pidfds.
@@ -46,9 +43,9 @@ impl Watch {
 
     /// True if the process has ended.
     pub fn has_ended(&self) -> bool {
-        if let Some(fd) = &self.fd {
-            let mut fds = [PollFd::new(fd, PollFlags::IN)];
-            return matches!(poll(&mut fds, Some(&Timespec::default())), Ok(1..));
+        if let Some(fd) = self.fd() {
+            let ended = ready([Some(readable(fd))], Some(Duration::ZERO));
+            return ended.is_ok_and(|[ended]| ended);
         }
         rustix::process::test_kill_process(self.pid).is_err()
             || start_time(self.pid) != self.started

@@ -5,12 +5,13 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use super::{
-    BoxFuture, Lease, PoolRun, Provisioner, Report, Request, RunInfo, WaitNotice,
+    BoxFuture, Lease, PoolRun, Provisioner, Request, RunInfo, WaitNotice,
     instances::{Context, Source, Waits},
     pool::{Pool, Record, RecordState},
 };
 use crate::{
     error::{Error, Result},
+    run_event::CleanUp,
     sync,
 };
 
@@ -46,7 +47,7 @@ impl Existing {
     ///
     /// # Errors
     /// When the pool cannot be used.
-    pub async fn leave_others(&self, record: &str) -> Result<Report> {
+    pub async fn leave_others(&self, record: &str) -> Result<CleanUp> {
         let (context, record) = (Arc::clone(&self.context), record.to_owned());
         sync::blocking(move || context.run.leave_others(&record)).await
     }
@@ -58,13 +59,13 @@ impl Provisioner for Existing {
     }
 
     /// Ignores `keep`: instances that a run keeps stay; others are deleted if no process uses them.
-    fn finish(&self, _keep: bool) -> BoxFuture<'_, Result<Report>> {
+    fn finish(&self, _keep: bool) -> BoxFuture<'_, Result<CleanUp>> {
         Box::pin(leave(&self.context))
     }
 }
 
 /// Ends all claims of the run.
-pub(super) async fn leave(context: &Arc<Context>) -> Result<Report> {
+pub(super) async fn leave(context: &Arc<Context>) -> Result<CleanUp> {
     let context = Arc::clone(context);
     sync::blocking(move || context.run.leave()).await
 }

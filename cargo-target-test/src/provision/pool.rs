@@ -82,7 +82,7 @@ impl Pool {
     pub fn open(directory: &Path) -> Result<Self> {
         let store = FileStore::open(directory)?;
         Ok(Self {
-            directory: store.directory().to_owned(),
+            directory: store.directory.clone(),
             store: Box::new(store),
         })
     }

@@ -16,14 +16,13 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{
-    BoxFuture, InstanceSet, Lease, PoolRun, Provisioner, ReadyInstance, Report, Request, Surplus,
-    Want,
+    BoxFuture, InstanceSet, Lease, PoolRun, Provisioner, ReadyInstance, Request, Surplus, Want,
     instances::{Context, Source},
 };
 use crate::{
     error::{Error, ErrorKind, Result},
     process,
-    run_event::Sink,
+    run_event::{CleanUp, Sink},
     sync,
 };
 
@@ -125,7 +124,7 @@ impl PoolProvisioner {
     }
 
     /// Deletes the instances that this run does not keep, and what dead runs left.
-    async fn clean_up(&self, keep: bool) -> Result<Report> {
+    async fn clean_up(&self, keep: bool) -> Result<CleanUp> {
         let context = Arc::clone(&self.context);
         let reconcile = !self.interrupted.load(Ordering::Relaxed);
         let work = sync::blocking(move || match reconcile {
@@ -190,7 +189,7 @@ impl Provisioner for PoolProvisioner {
         })
     }
 
-    fn finish(&self, keep: bool) -> BoxFuture<'_, Result<Report>> {
+    fn finish(&self, keep: bool) -> BoxFuture<'_, Result<CleanUp>> {
         // No request waits for running deploys any more.
         self.cancel();
         Box::pin(self.clean_up(keep))

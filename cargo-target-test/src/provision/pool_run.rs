@@ -14,7 +14,6 @@ pub use self::{
     deploy::Preparer,
     ensure::{Ensured, Wanted},
     remove::{DeleteScope, delete_all, forget},
-    report::Report,
 };
 
 pub(super) use self::remove::{delete_unused, unused};

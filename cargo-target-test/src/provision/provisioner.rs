@@ -2,8 +2,8 @@
 
 use std::{future::Future, pin::Pin};
 
-use super::{Lease, Report, Request};
-use crate::error::Result;
+use super::{Lease, Request};
+use crate::{error::Result, run_event::CleanUp};
 
 /// A future that can be sent to another thread.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -25,5 +25,5 @@ pub trait Provisioner: Send + Sync {
     ///
     /// # Errors
     /// Fails if the record of the instances cannot be used. Instances that cannot be deleted are in the report.
-    fn finish(&self, keep: bool) -> BoxFuture<'_, Result<Report>>;
+    fn finish(&self, keep: bool) -> BoxFuture<'_, Result<CleanUp>>;
 }

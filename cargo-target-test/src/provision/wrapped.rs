@@ -14,10 +14,11 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{
-    BoxFuture, Lease, Machine, Notice, Provisioner, Report, Request, WaitNotice, Want, lease::Hold,
+    BoxFuture, Lease, Machine, Notice, Provisioner, Request, WaitNotice, Want, lease::Hold,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
+    run_event::CleanUp,
     sync,
 };
 
@@ -117,8 +118,8 @@ impl Provisioner for Wrapped {
         })
     }
 
-    fn finish(&self, _keep: bool) -> BoxFuture<'_, Result<Report>> {
-        Box::pin(std::future::ready(Ok(Report::default())))
+    fn finish(&self, _keep: bool) -> BoxFuture<'_, Result<CleanUp>> {
+        Box::pin(std::future::ready(Ok(CleanUp::default())))
     }
 }
 

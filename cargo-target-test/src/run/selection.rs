@@ -28,7 +28,7 @@ use std::{
 use crate::{
     aggregate::history,
     case::CaseInfo,
-    cli::{NextestArgs, NextestCall, RunArgs},
+    cli::{Class, NextestArgs, RunArgs},
     error::{Error, Result},
     execute::{
         broker::BrokerPlace,
@@ -297,7 +297,7 @@ impl Selection {
     /// # Errors
     /// Fails if a debugger was requested and not exactly one case was chosen.
     fn debugged(&self, instance_sets: &InstanceSets) -> Result<Option<(Arc<InstanceSet>, u32)>> {
-        if !self.is_debugged() {
+        if !self.nextest.debugs() {
             return Ok(None);
         }
         match (self.entries.cases.as_slice(), self.entries.plain.as_slice()) {
@@ -334,10 +334,6 @@ impl Selection {
     pub fn target_directory(&self) -> &Path {
         let build = &self.summary.rust_build_meta;
         build.target_directory.as_std_path()
-    }
-
-    fn is_debugged(&self) -> bool {
-        self.nextest.debugs()
     }
 
     fn chosen_cases(&self) -> impl Iterator<Item = &plan::Case> {
@@ -394,13 +390,13 @@ fn words(args: &NextestArgs, scene: Option<String>) -> Result<Words> {
         (option, format!("{shim} {debugger}"))
     };
     Ok(Words {
-        build: args.words(NextestCall::Build),
+        build: args.words(Class::Build),
         select: match scene {
             Some(scene) => args.select_within(&scene),
-            None => args.words(NextestCall::Select),
+            None => args.words(Class::Selection),
         },
-        matching: args.words(NextestCall::Match),
-        run: args.words(NextestCall::Run),
+        matching: args.words(Class::All),
+        run: args.words(Class::Run),
         debugger: debugger.map(with_shim),
     })
 }

@@ -31,22 +31,29 @@ pub struct TargetTime {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct CleanUp {
+    /// Instances that do not exist any more.
+    #[serde(skip)]
+    pub deleted: Vec<String>,
+    /// Existing machines that are not in the pool any more.
+    #[serde(skip)]
+    pub released: Vec<String>,
     /// Instances that stay, as requested.
     pub kept: Vec<String>,
-    /// Instances that an earlier run kept and that stay, since this run did not use them.
+    /// Instances that an earlier run kept and that stay, since this run did not use them; for example of a renamed
+    /// target.
     pub unused: Vec<String>,
     /// Instances that an earlier run kept, and that this run used and did not keep.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unkept: Vec<String>,
-    /// Instances that interrupted runs left, and that were deleted.
+    /// Instances that dead runs left; they were deleted or released.
     pub left: Vec<String>,
-    /// Instances in use by living processes; the notes name the processes.
+    /// Instances that stay, since a living process uses them: `pid 4711 smoke[alpha], for 12 s`.
     pub held: Vec<InstanceNote>,
-    /// Instances that stay dirty; the notes are the reasons.
+    /// Instances that stay dirty until the user or a later run repairs them; the notes are the reasons.
     pub dirty: Vec<InstanceNote>,
     /// Instances of platforms that this tool does not know; the notes name the tools that created them.
     pub unknown: Vec<InstanceNote>,
-    /// Instances that could not be deleted; the notes are the errors.
+    /// Instances that may still exist, and stay in the pool until a delete succeeds; the notes are the errors.
     pub failed: Vec<InstanceNote>,
 }
 

@@ -215,6 +215,7 @@ fn kinds() -> Vec<RunEventKind> {
         dirty: notes(),
         unknown: notes(),
         failed: notes(),
+        ..CleanUp::default()
     }));
     let output = OutputFile {
         path: "/w/target/target-test/r1/smoke.stdout".into(),

@@ -14,8 +14,8 @@ fn parse(line: &str) -> NextestArgs {
         .expect("always")
 }
 
-fn words(args: &NextestArgs, call: NextestCall) -> Vec<String> {
-    let words = args.words(call).into_iter();
+fn words(args: &NextestArgs, class: Class) -> Vec<String> {
+    let words = args.words(class).into_iter();
     words
         .map(|word| word.to_string_lossy().into_owned())
         .collect()
@@ -28,7 +28,7 @@ fn every_option_goes_where_its_class_says_in_the_order_given() {
          --jobs=-1 --cargo-quiet --cargo-quiet --nextest-arg --new --debugger 'gdb --args' -- y --skip z --nocapture",
     );
     assert_eq!(
-        words(&args, NextestCall::Build),
+        words(&args, Class::Build),
         [
             "--package=a",
             "--profile=ci",
@@ -42,7 +42,7 @@ fn every_option_goes_where_its_class_says_in_the_order_given() {
         ]
     );
     assert_eq!(
-        words(&args, NextestCall::Select),
+        words(&args, Class::Selection),
         [
             "--filterset=-x",
             "--profile=ci",
@@ -54,7 +54,7 @@ fn every_option_goes_where_its_class_says_in_the_order_given() {
         ]
     );
     assert_eq!(
-        words(&args, NextestCall::Run),
+        words(&args, Class::Run),
         [
             "--retries=2",
             "--profile=ci",

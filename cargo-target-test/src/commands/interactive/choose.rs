@@ -101,8 +101,7 @@ fn unknown(name: &str, others: &[Seen]) -> Error {
     let instances: BTreeSet<&str> = others.iter().map(|seen| seen.record.name()).collect();
     let targets = others.iter().map(|seen| seen.record.spec.target.as_str());
     let names: Vec<&str> = instances.iter().copied().chain(targets).collect();
-    let listed: Vec<_> = instances.iter().map(|name| format!("`{name}`")).collect();
-    let hint = match (listed.join(", "), playbook::did_you_mean(name, &names)) {
+    let hint = match (playbook::list(instances), playbook::did_you_mean(name, &names)) {
         (listed, _) if listed.is_empty() => {
             "the pool is empty; deploy an instance with `cargo target-test up TARGET`, or keep those of a run with \
              `cargo target-test --keep-targets`"

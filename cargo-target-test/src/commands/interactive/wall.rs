@@ -1,15 +1,8 @@
 //! The wall clock, and times of day as text.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use crate::process;
-
-/// Returns the seconds since 1970. This clock continues while the machine sleeps.
-pub(in crate::commands) fn now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
-}
 
 /// The offset of local time from UTC, in seconds.
 #[derive(Clone, Copy, Debug)]

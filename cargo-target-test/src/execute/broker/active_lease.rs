@@ -205,7 +205,7 @@ impl ActiveLease {
 
     /// Completes with the cause when an instance is lost; otherwise never.
     pub(in crate::execute) fn lost(&self) -> impl Future<Output = Error> + use<> {
-        let (lost, forgives) = (self.lost.wait(), self.forgives_crashes());
+        let (lost, forgives) = (self.lost.wait(), self.set.forgives_crashes());
         async move {
             let error = lost.await;
             match forgives {
@@ -260,13 +260,8 @@ impl ActiveLease {
 
     /// Returns a loss as the target counts it.
     fn counted(&self, loss: Error) -> Error {
-        let crashed = loss.is_crash() && !self.forgives_crashes();
+        let crashed = loss.is_crash() && !self.set.forgives_crashes();
         loss.with_crash(crashed)
-    }
-
-    /// Returns true if a crash counts as infra: `on-crash`.
-    fn forgives_crashes(&self) -> bool {
-        self.set.forgives_crashes()
     }
 
     /// Stops the clients and ends the lease; `None` if the lease has already ended.

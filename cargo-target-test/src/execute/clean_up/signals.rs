@@ -43,7 +43,7 @@ pub(crate) struct Signals {
 pub(crate) struct CaughtSignal {
     pub(crate) kind: SignalKind,
     /// True if a process sent it; false for the kernel's own, such as that of Ctrl-C.
-    is_sent: bool,
+    pub(crate) is_sent: bool,
     at: Instant,
 }
 
@@ -104,11 +104,6 @@ impl CaughtSignal {
     /// Returns a shell's exit code for a process that this signal ended.
     pub(crate) fn code(&self) -> u8 {
         process::code_of_signal(self.kind.as_raw_value())
-    }
-
-    /// True if a process sent it; false if a key of the terminal did, whose other processes have it too.
-    pub(crate) fn is_sent(&self) -> bool {
-        self.is_sent
     }
 
     fn of(origin: &Origin) -> Self {

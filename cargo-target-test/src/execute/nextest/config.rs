@@ -5,10 +5,11 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt::Write as _,
     path::PathBuf,
     sync::Arc,
 };
+
+use serde_json::{Map, Value, json};
 
 /// The content of the configuration.
 #[derive(Debug, Default)]
@@ -64,92 +65,69 @@ pub type PriorityMap = BTreeMap<i8, CaseNames>;
 
 /// Names of tests (without the brackets of their cases) by declared setting: nextest's key, the value and the binary
 /// id.
-pub type DeclaredSettings = BTreeMap<(&'static str, String, String), BTreeSet<String>>;
+pub type DeclaredSettings = BTreeMap<(&'static str, u32, String), BTreeSet<String>>;
 
 impl ToolConfig {
     /// Returns the TOML text.
     pub fn render(&self) -> String {
-        let mut text = String::new();
-        self.write_groups(&mut text);
-        let _ = writeln!(
-            text,
-            "[profile.default]\ntest-threads = {}\nfail-fast = false\n",
-            self.threads.max(1)
-        );
+        let threads = self.targets.iter().map(|of| of.at_once);
+        let groups = threads.chain(self.ordinary).enumerate();
+        let groups = groups.map(|(at, threads)| (group(at), json!({ "max-threads": threads })));
+        let mut default = json!({
+            "test-threads": self.threads.max(1),
+            "fail-fast": false,
+            "overrides": self.overrides(),
+        });
         if let Some(JunitConfig { path, with_output }) = &self.junit {
-            let path = toml::Value::from(path.to_string_lossy().as_ref());
-            let _ = writeln!(
-                text,
-                "[profile.default.junit]\npath = {path}\nstore-success-output = {with_output}\n\
-                 store-failure-output = true\n"
-            );
+            default["junit"] = json!({
+                "path": path.to_string_lossy(),
+                "store-success-output": with_output,
+                "store-failure-output": true,
+            });
         }
-        self.write_members(&mut text);
-        for ((key, value, binary), tests) in &self.declared {
-            let filter = format!("binary_id(={binary}) & {}", test(&beginning(tests)));
-            over(&mut text, &filter, &[(key, value.clone())]);
-        }
-        for (priority, binaries) in &self.order {
-            over(
-                &mut text,
-                &named(binaries),
-                &[("priority", priority.to_string())],
-            );
-        }
-        text
+        let groups: Map<_, _> = groups.collect();
+        let config = json!({ "test-groups": groups, "profile": { "default": default } });
+        toml::to_string(&config).unwrap_or_default()
     }
 
-    fn write_groups(&self, text: &mut String) {
-        for (number, TargetGroup { at_once, .. }) in self.targets.iter().enumerate() {
-            let _ = writeln!(
-                text,
-                "[test-groups.{}]\nmax-threads = {at_once}\n",
-                group(number)
-            );
-        }
-        if let Some(threads) = self.ordinary {
-            let _ = writeln!(
-                text,
-                "[test-groups.{}]\nmax-threads = {threads}\n",
-                group(self.targets.len())
-            );
-        }
-    }
-
-    /// Assigns cases, deploy entries and other tests to groups.
-    fn write_members(&self, text: &mut String) {
+    /// Assigns cases, deploy entries and other tests to groups, and returns what tests declare and the priorities.
+    fn overrides(&self) -> Vec<Value> {
+        let mut all = Vec::new();
+        let mut add = |filter: String, mut settings: Value| {
+            settings["filter"] = filter.into();
+            all.push(settings);
+        };
         for (number, of) in self.targets.iter().enumerate() {
-            let target = escape(&of.target);
+            let (target, group) = (escape(&of.target), group(number));
             let cases = match &of.cases {
                 GroupedCases::Labelled(label) => test(&format!(r"\[{}(#\d+)?\]$", escape(label))),
                 GroupedCases::Named(names) => named(names),
             };
-            over(
-                text,
-                &test(&format!(r"^deploy\[{target}-\d+\]$")),
-                &[
-                    ("test-group", group(number)),
-                    ("priority", "100".to_owned()),
-                    // A user's limit is for tests: a deploy has a limit of its own.
-                    ("slow-timeout", "\"60s\"".to_owned()),
-                ],
-            );
-            over(text, &cases, &[("test-group", group(number))]);
+            let deploys = test(&format!(r"^deploy\[{target}-\d+\]$"));
+            // A user's limit is for tests: a deploy has a limit of its own.
+            let of_deploys = json!({ "test-group": group, "priority": 100, "slow-timeout": "60s" });
+            add(deploys, of_deploys);
+            add(cases, json!({ "test-group": group }));
         }
         if self.ordinary.is_some() {
-            over(
-                text,
-                &test(r"[^\]]$"),
-                &[("test-group", group(self.targets.len()))],
-            );
+            let group = group(self.targets.len());
+            add(test(r"[^\]]$"), json!({ "test-group": group }));
         }
+        for ((key, value, binary), tests) in &self.declared {
+            let filter = format!("binary_id(={binary}) & {}", test(&beginning(tests)));
+            add(filter, json!({ (*key): value }));
+        }
+        for (priority, binaries) in &self.order {
+            add(named(binaries), json!({ "priority": priority }));
+        }
+        all
     }
 }
 
 /// Returns the name of a group. Groups are numbered because target names may contain characters that group names must
 /// not.
 fn group(number: usize) -> String {
-    format!("\"@tool:target-test:g{number}\"")
+    format!("@tool:target-test:g{number}")
 }
 
 /// Returns one anchored expression for many tests. Exact-name terms would be quadratic.
@@ -178,15 +156,6 @@ fn exactly(tests: &BTreeMap<Arc<str>, Vec<String>>) -> String {
 /// Returns a filterset of tests whose names match.
 fn test(regex: &str) -> String {
     format!("test(/{}/)", regex.replace('/', r"\/"))
-}
-
-fn over(text: &mut String, filter: &str, values: &[(&str, String)]) {
-    let filter = toml::Value::from(filter);
-    let _ = writeln!(text, "[[profile.default.overrides]]\nfilter = {filter}");
-    for (key, value) in values {
-        let _ = writeln!(text, "{key} = {value}");
-    }
-    text.push('\n');
 }
 
 /// Escapes a name for an expression between slashes.
@@ -219,7 +188,7 @@ mod tests {
             ],
             ordinary: Some(2),
             declared: BTreeMap::from([(
-                ("retries", "3".to_owned(), "hello::it".to_owned()),
+                ("retries", 3, "hello::it".to_owned()),
                 BTreeSet::from(["dir/a.txt".to_owned(), "x::y".to_owned()]),
             )]),
             junit: None,

@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     case::DEPLOY_BINARY,
+    digest,
     error::{Error, Result},
 };
 
@@ -217,14 +218,10 @@ impl Stage {
 /// Returns the name of a binary's file in a listing's folder.
 pub fn listing_file(binary: &Path, ignored: bool) -> String {
     let digest = Sha256::digest(binary.as_os_str().as_encoded_bytes());
-    let name = digest[..12].iter().fold(String::new(), |mut name, byte| {
-        let _ = write!(name, "{byte:02x}");
-        name
-    });
-    if ignored {
-        format!("{name}-ignored")
-    } else {
-        name
+    let name = digest::hex(&digest[..12]);
+    match ignored {
+        true => format!("{name}-ignored"),
+        false => name,
     }
 }
 

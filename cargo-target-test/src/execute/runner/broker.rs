@@ -12,16 +12,16 @@ use std::{
     path::Path,
 };
 
-use rustix::event::{PollFd, PollFlags, poll};
 use target_fixtures::wire::{
     BrokerRequest, Failure, FailureKind, PROTOCOL, Reply, Run, StartRequest, read_frame,
     write_frame,
 };
 
-use super::child::{CaughtSignals, ChildEnd, Lifeline, gone};
+use super::child::{CaughtSignals, ChildEnd, gone};
 use crate::{
     case::verdict::Verdict,
     error::{Error, Result},
+    process::{readable, ready},
     ui,
 };
 
@@ -114,11 +114,8 @@ impl BrokerClient {
     /// Waits until a reply is readable. Returns false if a signal came first.
     fn readable(&self, signals: &CaughtSignals) -> bool {
         while self.stream.buffer().is_empty() && !signals.caught() {
-            let reply = PollFd::new(self.stream.get_ref(), PollFlags::IN);
-            let signal = PollFd::from_borrowed_fd(signals.fd(), PollFlags::IN);
-            let mut fds = [reply, signal];
-            let _ = poll(&mut fds, None);
-            if !fds[0].revents().is_empty() {
+            let fds = [self.fd(), signals.fd()].map(|fd| Some(readable(fd)));
+            if ready(fds, None).is_ok_and(|[reply, _]| reply) {
                 return true;
             }
         }
@@ -141,18 +138,22 @@ impl BrokerClient {
             .map(|(reply, _)| reply)
             .map_err(|_| unusable(&gone()))
     }
-}
 
-impl Lifeline for BrokerClient {
-    fn started(&mut self, pid: u32) -> Result<()> {
+    /// Reports the pid of the test process.
+    ///
+    /// # Errors
+    /// Fails if the broker has gone.
+    pub(super) fn started(&mut self, pid: u32) -> Result<()> {
         self.send(&BrokerRequest::Started { pid })
     }
 
-    fn fd(&self) -> BorrowedFd<'_> {
+    /// Returns a descriptor that is readable when the test must end.
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
         self.stream.get_ref().as_fd()
     }
 
-    fn lost(&mut self) -> Failure {
+    /// Returns the reason the test must end once the descriptor is readable: an instance is lost or the broker has gone.
+    pub(super) fn lost(&mut self) -> Failure {
         match self.read() {
             Ok(Reply::Refused(failure)) => failure,
             _ => gone(),

@@ -25,7 +25,7 @@ use target_fixtures::{
     wire::{Exit, Failure, FailureKind},
 };
 
-use super::tees::Tees;
+use super::{broker::BrokerClient, tees::Tees};
 use crate::{
     error::Result,
     execute::executor::exit_of,
@@ -79,22 +79,6 @@ pub(super) struct ChildEnd {
     pub(super) remains: TestRemains,
 }
 
-/// The connection to the broker, which can end the test.
-pub(super) trait Lifeline {
-    /// Reports the pid of the test process.
-    ///
-    /// # Errors
-    /// Fails if the broker has gone.
-    fn started(&mut self, pid: u32) -> Result<()>;
-
-    /// Returns a descriptor that is readable when the test must end.
-    fn fd(&self) -> BorrowedFd<'_>;
-
-    /// Returns the reason the test must end once [`Lifeline::fd`] is readable: an instance is lost or the broker has
-    /// gone.
-    fn lost(&mut self) -> Failure;
-}
-
 /// Returns the failure of a test whose broker ended before the test.
 pub(super) fn gone() -> Failure {
     let message = "broker gone: the `cargo target-test` of this run has ended";
@@ -118,7 +102,7 @@ pub(super) fn run(
     limit: Option<Duration>,
     (output, kept): (OutputHandling, Option<&Path>),
     signals: &CaughtSignals,
-    lifeline: &mut dyn Lifeline,
+    broker: &mut BrokerClient,
 ) -> Result<ChildEnd> {
     let ours = output != OutputHandling::Theirs;
     if ours {
@@ -129,7 +113,7 @@ pub(super) fn run(
     }
     let started = Instant::now();
     let mut child = process::Spawn::new(command).dies_with_parent().start()?;
-    lifeline.started(child.id())?;
+    broker.started(child.id())?;
     let mut tees = Tees::of(&mut child, kept);
     let mut guard = Guard {
         pid: Pid::from_child(&child),
@@ -137,7 +121,7 @@ pub(super) fn run(
         timed_out: false,
         lost: None,
     };
-    let status = guard.wait(&mut child, &mut tees, lifeline)?;
+    let status = guard.wait(&mut child, &mut tees, broker)?;
     let duration = started.elapsed();
     let remains = match ours {
         true => kill_descendants(),
@@ -181,7 +165,7 @@ impl Guard {
         &mut self,
         child: &mut Child,
         tees: &mut Tees,
-        lifeline: &mut dyn Lifeline,
+        broker: &mut BrokerClient,
     ) -> Result<ExitStatus> {
         let watch = Watch::new(self.pid);
         let parent = rustix::process::getppid().map(Watch::new);
@@ -189,10 +173,10 @@ impl Guard {
             if let Some(status) = child.try_wait()? {
                 return Ok(status);
             }
-            let facts = tees.poll(&watch, parent.as_ref(), lifeline.fd(), self.pause())?;
+            let facts = tees.poll(&watch, parent.as_ref(), broker.fd(), self.pause())?;
             if self.lost.is_none() && (facts.parent_gone || facts.broker_speaks) {
                 self.lost = Some(match facts.broker_speaks {
-                    true => lifeline.lost(),
+                    true => broker.lost(),
                     false => gone(),
                 });
                 let _ = rustix::process::kill_process(self.pid, Signal::KILL);

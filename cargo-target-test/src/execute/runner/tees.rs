@@ -11,12 +11,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::PollFlags;
 
 use crate::{
     error::Result,
     execute::output_file,
-    process::{self, Watch},
+    process::{self, Watch, readable, ready},
     secret, ui,
 };
 
@@ -190,29 +190,18 @@ impl Tees {
         broker: BorrowedFd<'_>,
         pause: Option<Duration>,
     ) -> Result<WaitResult> {
-        let mut fds = vec![PollFd::from_borrowed_fd(broker, PollFlags::IN)];
-        let watches = [Some(test), parent]
-            .into_iter()
-            .flatten()
-            .filter_map(Watch::fd);
-        fds.extend(watches.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
-        let (out, err) = (open(self.stdout.as_ref()), open(self.stderr.as_ref()));
-        let first = fds.len();
-        let pipes = [out, err].into_iter().flatten().map(|tee| tee.pipe.as_fd());
-        fds.extend(pipes.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
-        let timeout = process::shortest(pause, test.pause());
-        let timeout = timeout.map(|pause| Timespec::try_from(pause).unwrap_or_default());
-        match poll(&mut fds, timeout.as_ref()) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(std::io::Error::from(error).into()),
-        }
-        let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
-        let mut pipes = ready[first..].iter();
-        let out = out.is_some() && pipes.next().copied().unwrap_or(false);
-        let err = err.is_some() && pipes.next().copied().unwrap_or(false);
+        let fds = [
+            Some(readable(broker)),
+            test.fd().map(readable),
+            parent.and_then(Watch::fd).map(readable),
+            pipe(&self.stdout),
+            pipe(&self.stderr),
+        ];
+        let pause = process::shortest(pause, test.pause());
+        let [broker_speaks, _, _, out, err] = ready(fds, pause)?;
         self.pass(out, err);
         Ok(WaitResult {
-            broker_speaks: ready[0],
+            broker_speaks,
             parent_gone: parent.is_some_and(Watch::has_ended),
         })
     }
@@ -230,10 +219,8 @@ impl Tees {
     pub(super) fn drain(&mut self, limit: Option<Duration>) {
         let started = Instant::now();
         while limit.is_none_or(|limit| started.elapsed() < limit) {
-            let (out, err) = (
-                readable(self.stdout.as_ref()),
-                readable(self.stderr.as_ref()),
-            );
+            let pipes = [pipe(&self.stdout), pipe(&self.stderr)];
+            let [out, err] = ready(pipes, Some(Duration::ZERO)).unwrap_or_default();
             if !out && !err {
                 break;
             }
@@ -246,15 +233,10 @@ impl Tees {
     }
 }
 
-fn open(tee: Option<&Tee>) -> Option<&Tee> {
-    tee.filter(|tee| tee.open)
-}
-
-fn readable(tee: Option<&Tee>) -> bool {
-    open(tee).is_some_and(|tee| {
-        let mut fds = [PollFd::new(&tee.pipe, PollFlags::IN)];
-        matches!(poll(&mut fds, Some(&Timespec::default())), Ok(1..))
-    })
+/// The pipe of a stream that is open.
+fn pipe(tee: &Option<Tee>) -> Option<(BorrowedFd<'_>, PollFlags)> {
+    let open = tee.as_ref().filter(|tee| tee.open)?;
+    Some(readable(open.pipe.as_fd()))
 }
 
 #[cfg(test)]

@@ -10,7 +10,8 @@ use tokio::sync::Barrier;
 use super::*;
 use crate::{
     connect::Reach,
-    provision::{Machine, Report, Wrapped},
+    provision::{Machine, Wrapped},
+    run_event::CleanUp,
 };
 
 /// Wrapped machines that record the requests.
@@ -45,7 +46,7 @@ impl Provisioner for FakeProvisioner {
         self.machines.acquire(request)
     }
 
-    fn finish(&self, keep: bool) -> BoxFuture<'_, Result<Report>> {
+    fn finish(&self, keep: bool) -> BoxFuture<'_, Result<CleanUp>> {
         self.finished.fetch_add(1, Ordering::Relaxed);
         self.machines.finish(keep)
     }

@@ -19,11 +19,11 @@ use crate::{
     connect::{LiveConnection, ssh_file::SshHosts},
     error::Result,
     provision::{
-        PoolRun, Report,
+        PoolRun,
         pool::Record,
         prepare::{DeployedInstance, Machines},
     },
-    run_event::RunEventKind,
+    run_event::{CleanUp, RunEventKind},
     secret::redacted,
     sync,
 };
@@ -39,7 +39,7 @@ pub(crate) struct Context {
     /// Records leased by this run, with the number of leases.
     leased: Mutex<BTreeMap<String, usize>>,
     /// The report on instances that were deleted because no case needed them any more.
-    pub(crate) released: Mutex<Report>,
+    pub(crate) released: Mutex<CleanUp>,
     progress: Box<dyn Fn(&str) + Send + Sync>,
     /// Notified when a lease ends, a deploy ends, or a background task ends.
     pub(crate) changed: Arc<Notify>,

@@ -15,34 +15,83 @@ use crate::{
     secret::Lookup,
 };
 
-/// A platform of any type. Each method is that of [`Platform`]; all fail if [`InstanceSpec::parameters`] are from
-/// another release and cannot be parsed.
-#[allow(missing_docs, reason = "documented by `Platform`")]
-pub trait DynPlatform: PlatformSyntax {
-    fn ownership(&self) -> Ownership;
-    fn exclusive(&self, spec: &InstanceSpec) -> Result<Option<String>>;
-    fn check(&self, spec: &InstanceSpec) -> Result<()>;
-    fn check_delete(&self, spec: &InstanceSpec) -> Result<()>;
-    fn secrets(&self, spec: &InstanceSpec) -> Result<Vec<Lookup>>;
-    fn deploy(&self, spec: &InstanceSpec, progress: &dyn Fn(&str)) -> Result<Deployed>;
-    fn delete(&self, spec: &InstanceSpec, deployed: Option<&Deployed>) -> Result<()>;
-    fn digests(&self, spec: &InstanceSpec) -> BTreeMap<String, String>;
-    fn footprint(&self, spec: &InstanceSpec) -> Result<Footprint>;
-    fn connect(&self, spec: &InstanceSpec, deployed: &Deployed) -> Arc<dyn Transport>;
-    fn check_alive(&self, spec: &InstanceSpec, deployed: &Deployed) -> Result<()>;
-    fn console(&self, spec: &InstanceSpec) -> Option<PathBuf>;
-    fn output(&self, spec: &InstanceSpec) -> Result<Option<String>>;
-    fn address(&self, spec: &InstanceSpec, deployed: &Deployed) -> Result<Option<IpAddr>>;
-    fn find(&self, label: &str, like: Option<&InstanceSpec>) -> Result<Vec<Found>>;
-    fn find_owned(&self, owner: &str, like: Option<&InstanceSpec>) -> Result<Vec<Found>>;
-    fn renew(&self, spec: &InstanceSpec, deployed: Option<&Deployed>) -> Result<()>;
-    fn clean_up(&self, label: &str, like: Option<&InstanceSpec>) -> Result<()>;
-    fn can_restore(&self) -> bool;
-    fn snapshot(&self, spec: &InstanceSpec, deployed: &Deployed, name: &str) -> Result<()>;
-    fn restore(&self, spec: &InstanceSpec, deployed: &Deployed, name: &str) -> Result<Deployed>;
-    fn link(&self, spec: &InstanceSpec, deployed: &Deployed, nic: u32, up: bool) -> Result<()>;
-    fn type_text(&self, spec: &InstanceSpec, deployed: &Deployed, text: &str) -> Result<()>;
-    fn restart(&self, spec: &InstanceSpec, deployed: &Deployed) -> Result<()>;
+/// Declares the methods of [`DynPlatform`] that parse the parameters and call a method of [`Platform`]: of an instance,
+/// and of a target in whose place a platform searches.
+macro_rules! dyn_platform {
+    (
+        $(instance $method:ident($($name:ident: $type:ty),*) -> $output:ty;)*
+        $(search $search:ident($key:ident) -> $found:ty;)*
+    ) => {
+        /// A platform of any type. Each method is that of [`Platform`]; all fail if [`InstanceSpec::parameters`] are from
+        /// another release and cannot be parsed.
+        #[allow(missing_docs, reason = "documented by `Platform`")]
+        pub trait DynPlatform: PlatformSyntax {
+            fn ownership(&self) -> Ownership;
+            fn digests(&self, spec: &InstanceSpec) -> BTreeMap<String, String>;
+            fn footprint(&self, spec: &InstanceSpec) -> Result<Footprint>;
+            fn connect(&self, spec: &InstanceSpec, deployed: &Deployed) -> Arc<dyn Transport>;
+            fn console(&self, spec: &InstanceSpec) -> Option<PathBuf>;
+            fn can_restore(&self) -> bool;
+            $(fn $method(&self, spec: &InstanceSpec, $($name: $type),*) -> Result<$output>;)*
+            $(fn $search(&self, $key: &str, like: Option<&InstanceSpec>) -> Result<$found>;)*
+        }
+
+        impl<P: Platform> DynPlatform for Erased<P> {
+            fn ownership(&self) -> Ownership {
+                self.0.ownership()
+            }
+
+            fn digests(&self, spec: &InstanceSpec) -> BTreeMap<String, String> {
+                let spec = parsed::<P>(spec);
+                spec.map_or_else(|_| BTreeMap::new(), |spec| self.0.digests(&spec))
+            }
+
+            fn footprint(&self, spec: &InstanceSpec) -> Result<Footprint> {
+                Ok(self.0.footprint(&parsed::<P>(spec)?.parameters))
+            }
+
+            fn connect(&self, spec: &InstanceSpec, deployed: &Deployed) -> Arc<dyn Transport> {
+                self.0.connect(spec, deployed)
+            }
+
+            fn console(&self, spec: &InstanceSpec) -> Option<PathBuf> {
+                self.0.console(spec)
+            }
+
+            fn can_restore(&self) -> bool {
+                self.0.can_restore()
+            }
+
+            $(fn $method(&self, spec: &InstanceSpec, $($name: $type),*) -> Result<$output> {
+                self.0.$method(&parsed::<P>(spec)?, $($name),*)
+            })*
+
+            $(fn $search(&self, $key: &str, like: Option<&InstanceSpec>) -> Result<$found> {
+                self.0.$search($key, like.map(parsed::<P>).transpose()?.as_ref())
+            })*
+        }
+    };
+}
+
+dyn_platform! {
+    instance exclusive() -> Option<String>;
+    instance check() -> ();
+    instance check_delete() -> ();
+    instance secrets() -> Vec<Lookup>;
+    instance deploy(progress: &dyn Fn(&str)) -> Deployed;
+    instance delete(deployed: Option<&Deployed>) -> ();
+    instance check_alive(deployed: &Deployed) -> ();
+    instance output() -> Option<String>;
+    instance address(deployed: &Deployed) -> Option<IpAddr>;
+    instance renew(deployed: Option<&Deployed>) -> ();
+    instance snapshot(deployed: &Deployed, name: &str) -> ();
+    instance restore(deployed: &Deployed, name: &str) -> Deployed;
+    instance link(deployed: &Deployed, nic: u32, up: bool) -> ();
+    instance type_text(deployed: &Deployed, text: &str) -> ();
+    instance restart(deployed: &Deployed) -> ();
+    search find(label) -> Vec<Found>;
+    search find_owned(owner) -> Vec<Found>;
+    search clean_up(label) -> ();
 }
 
 /// The adapter from the typed to the object-safe interface.
@@ -87,108 +136,6 @@ impl<P: Platform> PlatformSyntax for Erased<P> {
         settings
             .into_generator()
             .into_root_schema_for::<P::Parameters>()
-    }
-}
-
-impl<P: Platform> DynPlatform for Erased<P> {
-    fn ownership(&self) -> Ownership {
-        self.0.ownership()
-    }
-
-    fn exclusive(&self, spec: &InstanceSpec) -> Result<Option<String>> {
-        self.0.exclusive(&parsed::<P>(spec)?)
-    }
-
-    fn check(&self, spec: &InstanceSpec) -> Result<()> {
-        self.0.check(&parsed::<P>(spec)?)
-    }
-
-    fn check_delete(&self, spec: &InstanceSpec) -> Result<()> {
-        self.0.check_delete(&parsed::<P>(spec)?)
-    }
-
-    fn secrets(&self, spec: &InstanceSpec) -> Result<Vec<Lookup>> {
-        self.0.secrets(&parsed::<P>(spec)?)
-    }
-
-    fn deploy(&self, spec: &InstanceSpec, progress: &dyn Fn(&str)) -> Result<Deployed> {
-        self.0.deploy(&parsed::<P>(spec)?, progress)
-    }
-
-    fn delete(&self, spec: &InstanceSpec, deployed: Option<&Deployed>) -> Result<()> {
-        self.0.delete(&parsed::<P>(spec)?, deployed)
-    }
-
-    fn digests(&self, spec: &InstanceSpec) -> BTreeMap<String, String> {
-        let spec = parsed::<P>(spec);
-        spec.map_or_else(|_| BTreeMap::new(), |spec| self.0.digests(&spec))
-    }
-
-    fn footprint(&self, spec: &InstanceSpec) -> Result<Footprint> {
-        Ok(self.0.footprint(&parsed::<P>(spec)?.parameters))
-    }
-
-    fn connect(&self, spec: &InstanceSpec, deployed: &Deployed) -> Arc<dyn Transport> {
-        self.0.connect(spec, deployed)
-    }
-
-    fn check_alive(&self, spec: &InstanceSpec, deployed: &Deployed) -> Result<()> {
-        self.0.check_alive(&parsed::<P>(spec)?, deployed)
-    }
-
-    fn console(&self, spec: &InstanceSpec) -> Option<PathBuf> {
-        self.0.console(spec)
-    }
-
-    fn output(&self, spec: &InstanceSpec) -> Result<Option<String>> {
-        self.0.output(&parsed::<P>(spec)?)
-    }
-
-    fn address(&self, spec: &InstanceSpec, deployed: &Deployed) -> Result<Option<IpAddr>> {
-        self.0.address(&parsed::<P>(spec)?, deployed)
-    }
-
-    fn find(&self, label: &str, like: Option<&InstanceSpec>) -> Result<Vec<Found>> {
-        let like = like.map(parsed::<P>).transpose()?;
-        self.0.find(label, like.as_ref())
-    }
-
-    fn find_owned(&self, owner: &str, like: Option<&InstanceSpec>) -> Result<Vec<Found>> {
-        let like = like.map(parsed::<P>).transpose()?;
-        self.0.find_owned(owner, like.as_ref())
-    }
-
-    fn renew(&self, spec: &InstanceSpec, deployed: Option<&Deployed>) -> Result<()> {
-        self.0.renew(&parsed::<P>(spec)?, deployed)
-    }
-
-    fn clean_up(&self, label: &str, like: Option<&InstanceSpec>) -> Result<()> {
-        let like = like.map(parsed::<P>).transpose()?;
-        self.0.clean_up(label, like.as_ref())
-    }
-
-    fn can_restore(&self) -> bool {
-        self.0.can_restore()
-    }
-
-    fn snapshot(&self, spec: &InstanceSpec, deployed: &Deployed, name: &str) -> Result<()> {
-        self.0.snapshot(&parsed::<P>(spec)?, deployed, name)
-    }
-
-    fn restore(&self, spec: &InstanceSpec, deployed: &Deployed, name: &str) -> Result<Deployed> {
-        self.0.restore(&parsed::<P>(spec)?, deployed, name)
-    }
-
-    fn link(&self, spec: &InstanceSpec, deployed: &Deployed, nic: u32, up: bool) -> Result<()> {
-        self.0.link(&parsed::<P>(spec)?, deployed, nic, up)
-    }
-
-    fn type_text(&self, spec: &InstanceSpec, deployed: &Deployed, text: &str) -> Result<()> {
-        self.0.type_text(&parsed::<P>(spec)?, deployed, text)
-    }
-
-    fn restart(&self, spec: &InstanceSpec, deployed: &Deployed) -> Result<()> {
-        self.0.restart(&parsed::<P>(spec)?, deployed)
     }
 }
 

@@ -22,11 +22,11 @@ pub struct Want {
     /// The number of machines; at least 1.
     pub count: usize,
     /// True if only instances that no test has used are suitable.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub fresh: bool,
     /// True if other leases may use the machines at the same time. Provisioners without shared leases grant exclusive
     /// ones.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub shared: bool,
 }
 
@@ -60,9 +60,4 @@ pub(crate) struct Claim {
     pub(crate) wants: Vec<Want>,
     /// The resources.
     pub(crate) resources: Vec<ResourceWant>,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
-fn is_false(value: &bool) -> bool {
-    !value
 }

@@ -173,7 +173,7 @@ fn entry(pid: u32) -> Option<ProcessEntry> {
     ProcessEntry::of(Pid::from_raw(pid.cast_signed())?)
 }
 
-/// Returns the seconds since 1970.
+/// Returns the seconds since 1970. This clock continues while the machine sleeps.
 pub(crate) fn now() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)

@@ -15,6 +15,7 @@ use super::{
     view::LeaseState,
 };
 use crate::{
+    digest,
     error::{Error, Result},
     failpoint,
 };
@@ -204,10 +205,5 @@ pub(crate) fn cause_of_death(holder: &Holder) -> String {
 /// The name of the lease that all records of one host share, whatever its name in a playbook.
 pub(crate) fn shared_lease(key: &str) -> String {
     let digest = sha2::Sha256::digest(key.as_bytes());
-    let hex: String = digest
-        .iter()
-        .take(8)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    format!("host-{hex}")
+    format!("host-{}", digest::hex(&digest[..8]))
 }

@@ -10,7 +10,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    playbook::PoolSettings,
+    playbook::{PoolSettings, is_inside, list},
     provision::platform::{Deployed, Footprint, InstanceSpec, Ownership},
 };
 
@@ -371,23 +371,12 @@ impl Record {
             .filter(|name| self.keys.get(*name) != keys.get(*name))
             .collect();
         // A table that was empty before or is empty now is a key.
-        let is_table = |name: &str| {
-            let inside = |other: &String| {
-                other
-                    .strip_prefix(name)
-                    .is_some_and(|rest| rest.starts_with('.'))
-            };
-            differ.iter().any(|other| inside(other))
-        };
-        let changed: Vec<String> = differ
-            .iter()
-            .filter(|name| !is_table(name))
-            .map(|name| format!("`{name}`"))
-            .collect();
-        match changed.len() {
+        let is_table = |name: &str| differ.iter().any(|other| is_inside(other, name));
+        let changed = differ.iter().filter(|name| !is_table(name));
+        match changed.clone().count() {
             0 => "its definition changed".to_owned(),
-            1 => format!("key {} changed", changed[0]),
-            _ => format!("keys {} changed", changed.join(", ")),
+            1 => format!("key {} changed", list(changed)),
+            _ => format!("keys {} changed", list(changed)),
         }
     }
 }

@@ -115,14 +115,9 @@ impl PoolRun {
         if prepared.is_err() {
             self.save_console(&record);
         }
-        let mut events = Vec::new();
-        if from == RecordState::Creating {
-            events.extend(
-                record
-                    .deployed
-                    .map(|deployed| RecordEvent::Deployed(Box::new(deployed))),
-            );
-        }
+        let deployed = record.deployed.filter(|_| from == RecordState::Creating);
+        let deployed = deployed.map(|deployed| RecordEvent::Deployed(Box::new(deployed)));
+        let mut events = Vec::from_iter(deployed);
         events.push(match &prepared {
             Ok(facts) => RecordEvent::Ready(pool::now(), facts.clone()),
             Err(error) => RecordEvent::MarkDirty(error.chain()),
@@ -147,7 +142,8 @@ impl PoolRun {
             return Ok((record, RecordState::Creating));
         }
         let event = RecordEvent::Deployed(Box::new(deployed));
-        let record = self.advance(&record.id, &RecordState::Creating, [event])?;
+        let mut locked = self.pool.lock()?;
+        let record = self.advance(&mut locked, &record.id, &RecordState::Creating, [event])?;
         Ok((record, RecordState::Preparing))
     }
 
@@ -159,7 +155,7 @@ impl PoolRun {
         events: Vec<RecordEvent>,
     ) -> Result<Record> {
         let mut locked = self.pool.lock()?;
-        let record = self.advance_in(&mut locked, id, from, events)?;
+        let record = self.advance(&mut locked, id, from, events)?;
         // The lease of an existing machine may be older than its preparation.
         if !record.ownership.is_created() && record.state == RecordState::Ready {
             pool::mark_unused(&locked, &record)?;
@@ -179,7 +175,7 @@ impl PoolRun {
             };
             match room {
                 Room::Enough => {
-                    self.advance_in(
+                    self.advance(
                         &mut locked,
                         &record.id,
                         &RecordState::Planned,
@@ -229,15 +225,6 @@ impl PoolRun {
 
     /// Applies the events to a record, if its state has not changed since it was last read.
     fn advance(
-        &self,
-        id: &str,
-        from: &RecordState,
-        events: impl IntoIterator<Item = RecordEvent>,
-    ) -> Result<Record> {
-        self.advance_in(&mut self.pool.lock()?, id, from, events)
-    }
-
-    fn advance_in(
         &self,
         locked: &mut Locked<'_>,
         id: &str,

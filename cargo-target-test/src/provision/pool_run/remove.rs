@@ -16,7 +16,7 @@ use std::{
 
 use target_fixtures::env;
 
-use super::{PoolRun, Report};
+use super::PoolRun;
 use crate::{
     connect::Reach,
     error::{Error, ErrorKind, Result},
@@ -29,7 +29,7 @@ use crate::{
         },
         prepare,
     },
-    run_event::{InstanceNote, RunEventKind},
+    run_event::{CleanUp, InstanceNote, RunEventKind},
     secret::redacted,
     sync, ui,
 };
@@ -64,7 +64,7 @@ impl PoolRun {
     ///
     /// # Errors
     /// Fails if the pool cannot be used.
-    pub fn finish(&self, keep: bool) -> Result<Report> {
+    pub fn finish(&self, keep: bool) -> Result<CleanUp> {
         let pinned = self.pinned();
         let mut report =
             self.end_claims(&|record| keep || pinned.contains(&record.id), |_| true)?;
@@ -81,7 +81,7 @@ impl PoolRun {
     ///
     /// # Errors
     /// Fails if the pool cannot be used.
-    pub fn finish_and_reconcile(&self, keep: bool) -> Result<Report> {
+    pub fn finish_and_reconcile(&self, keep: bool) -> Result<CleanUp> {
         let mut left = self.reconcile()?;
         let mut report = self.finish(keep)?;
         report.left = [left.deleted, left.released].concat();
@@ -95,7 +95,7 @@ impl PoolRun {
     ///
     /// # Errors
     /// Fails if the pool cannot be used.
-    pub fn release(&self, id: &str) -> Result<Option<Report>> {
+    pub fn release(&self, id: &str) -> Result<Option<CleanUp>> {
         let used = {
             let locked = self.pool.lock()?;
             let record = locked.state().records.get(id);
@@ -113,12 +113,12 @@ impl PoolRun {
     ///
     /// # Errors
     /// Fails if the pool cannot be used.
-    pub(crate) fn leave(&self) -> Result<Report> {
+    pub(crate) fn leave(&self) -> Result<CleanUp> {
         self.end_claims(&|record| record.kept, |_| true)
     }
 
     /// Ends the claims on all instances but one, as [`PoolRun::leave`] does.
-    pub(crate) fn leave_others(&self, record: &str) -> Result<Report> {
+    pub(crate) fn leave_others(&self, record: &str) -> Result<CleanUp> {
         self.end_claims(&|record| record.kept, |claimed| claimed != record)
     }
 
@@ -126,8 +126,8 @@ impl PoolRun {
         &self,
         keep: &dyn Fn(&Record) -> bool,
         chosen: impl Fn(&str) -> bool,
-    ) -> Result<Report> {
-        let mut report = Report::default();
+    ) -> Result<CleanUp> {
+        let mut report = CleanUp::default();
         let remover = self.remover();
         let mut locked = self.pool.lock()?;
         let mut file = self.file();
@@ -184,7 +184,7 @@ impl PoolRun {
     ///
     /// # Errors
     /// Fails if the pool cannot be used.
-    pub fn reconcile(&self) -> Result<Report> {
+    pub fn reconcile(&self) -> Result<CleanUp> {
         let scope = DeleteScope::Workspace(self.run.workspace.clone());
         self.remover().sweep(&scope, false, |record| {
             !record.stays_dirty() && (!record.kept || record.state != RecordState::Ready)
@@ -202,7 +202,7 @@ pub fn delete_all(
     platforms: &Platforms,
     scope: &DeleteScope,
     force: bool,
-) -> Result<Report> {
+) -> Result<CleanUp> {
     let remover = remover(pool, platforms);
     let before = pool.state()?;
     let mut report = remover.sweep(scope, force, |_| true)?;
@@ -229,7 +229,7 @@ fn clean_up<'a>(
     pool: &Pool,
     platforms: &Platforms,
     before: impl Iterator<Item = &'a Record>,
-    report: &mut Report,
+    report: &mut CleanUp,
 ) -> Result<()> {
     let state = pool.state()?;
     if !state.records.is_empty() {
@@ -352,8 +352,8 @@ impl Remover<'_> {
         scope: &DeleteScope,
         force: bool,
         unwanted: impl Fn(&Record) -> bool,
-    ) -> Result<Report> {
-        let mut report = Report::default();
+    ) -> Result<CleanUp> {
+        let mut report = CleanUp::default();
         let mut locked = self.pool.lock()?;
         let mut chosen = Vec::new();
         let living = locked.living()?;
@@ -393,7 +393,7 @@ impl Remover<'_> {
     }
 
     /// Deletes these records, which are marked as being deleted, several at once.
-    fn remove_all(&self, records: &[Record], report: &mut Report) {
+    fn remove_all(&self, records: &[Record], report: &mut CleanUp) {
         let (next, report) = (AtomicUsize::new(0), Mutex::new(report));
         thread::scope(|scope| {
             for _ in 0..records.len().min(AT_ONCE) {

@@ -1,49 +1,8 @@
 //! The report on the instances of a run at its end.
 
-use crate::run_event::{CleanUp, InstanceNote};
+use crate::run_event::CleanUp;
 
-/// The instances by what happened to them, by name.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Report {
-    /// Instances that do not exist any more.
-    pub deleted: Vec<String>,
-    /// Existing machines that are not in the pool any more.
-    pub released: Vec<String>,
-    /// Instances that stay, as requested.
-    pub kept: Vec<String>,
-    /// Instances that an earlier run kept and that stay, since this run did not use them; for example of a renamed
-    /// target.
-    pub unused: Vec<String>,
-    /// Instances that an earlier run kept, and that this run used and does not keep.
-    pub unkept: Vec<String>,
-    /// Instances that dead runs left; they were deleted or released.
-    pub left: Vec<String>,
-    /// Instances that may still exist, and stay in the pool until a delete succeeds, with the cause and its hint if any.
-    pub failed: Vec<InstanceNote>,
-    /// Dirty instances that stay dirty until the user or a later run repairs them, as their targets say.
-    pub dirty: Vec<InstanceNote>,
-    /// Instances that stay, since this tool does not know their platforms.
-    pub unknown: Vec<InstanceNote>,
-    /// Instances that stay, since a living process uses them: `pid 4711 smoke[alpha], for 12 s`.
-    pub held: Vec<InstanceNote>,
-}
-
-impl From<Report> for CleanUp {
-    fn from(report: Report) -> Self {
-        Self {
-            kept: report.kept,
-            unused: report.unused,
-            unkept: report.unkept,
-            left: report.left,
-            held: report.held,
-            dirty: report.dirty,
-            unknown: report.unknown,
-            failed: report.failed,
-        }
-    }
-}
-
-impl Report {
+impl CleanUp {
     /// Adds another report.
     pub fn add(&mut self, mut other: Self) {
         self.deleted.append(&mut other.deleted);
@@ -72,6 +31,7 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run_event::InstanceNote;
 
     #[test]
     fn a_delete_that_is_tried_again_is_told_once() {
@@ -82,14 +42,14 @@ mod tests {
                 note: cause.to_owned(),
             }]
         };
-        let early = || Report {
+        let early = || CleanUp {
             deleted: name("a-1"),
             failed: failed("early"),
-            ..Report::default()
+            ..CleanUp::default()
         };
-        let end = |failed| Report {
+        let end = |failed| CleanUp {
             failed,
-            ..Report::default()
+            ..CleanUp::default()
         };
         for (retried, cause) in [(true, "late"), (false, "early")] {
             let mut report = end(if retried { failed(cause) } else { Vec::new() });
@@ -99,9 +59,9 @@ mod tests {
                 (name("a-1"), failed(cause))
             );
         }
-        let mut report = Report {
+        let mut report = CleanUp {
             left: ["a-0", "b-0"].map(str::to_owned).into(),
-            ..Report::default()
+            ..CleanUp::default()
         };
         report.add_early(early(), true);
         assert_eq!(report.left, name("b-0"));

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     connect::{Transport, shell},
     error::{Error, ErrorKind, Result},
-    playbook::{Wait, WaitCondition},
+    playbook::Wait,
 };
 
 impl Preparation<'_> {
@@ -36,11 +36,16 @@ impl Preparation<'_> {
 
     /// Waits for a condition of the playbook.
     pub(super) async fn wait(&self, shell: &Shell, wait: &Wait) -> Result<()> {
-        if let WaitCondition::Duration(duration) = &wait.condition {
-            time::sleep(*duration).await;
-            return Ok(());
-        }
-        let (bring_up, what) = (self.bring_up(wait.timeout), wait.to_string());
+        let timeout = match wait {
+            Wait::Port { timeout, .. }
+            | Wait::Command { timeout, .. }
+            | Wait::Console { timeout, .. } => timeout.0,
+            Wait::Duration { duration } => {
+                time::sleep(duration.0).await;
+                return Ok(());
+            }
+        };
+        let (bring_up, what) = (self.bring_up(timeout), wait.to_string());
         let mut tries = bring_up.tries(&what);
         while let Err(error) = self.is_met(shell, wait).await {
             tries.failed(error).await?;
@@ -49,16 +54,16 @@ impl Preparation<'_> {
     }
 
     async fn is_met(&self, shell: &Shell, wait: &Wait) -> Result<()> {
-        match &wait.condition {
-            WaitCondition::Port(port) => {
-                let line = shell::listens(*port);
+        match wait {
+            Wait::Port { port, .. } => {
+                let line = shell::listens(port.get());
                 shell.run(&line, SHORT).await?.success().map(drop)
             }
-            WaitCondition::Command(line) => {
-                shell.run(line, wait.timeout).await?.success().map(drop)
+            Wait::Command { command, timeout } => {
+                shell.run(command, timeout.0).await?.success().map(drop)
             }
-            WaitCondition::Console(pattern) => self.console_says(pattern),
-            WaitCondition::Duration(_) => Ok(()),
+            Wait::Console { console, .. } => self.console_says(console),
+            Wait::Duration { .. } => Ok(()),
         }
     }
 

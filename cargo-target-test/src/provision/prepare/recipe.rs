@@ -74,12 +74,12 @@ impl Preparation<'_> {
     async fn step(&self, shell: &mut Shell, step: &Step, directory: &Path) -> Result<()> {
         let path = |written: &Path| playbook::resolve_path(directory, written);
         match step {
-            Step::Run {
-                command,
-                as_root,
-                timeout,
-            } => {
-                let ended = shell.run_as(*as_root, command, *timeout).await?;
+            Step::Run { command, timeout } => {
+                let ended = shell.run_as(false, command, timeout.0).await?;
+                ended.success().map(drop)
+            }
+            Step::Sudo { command, timeout } => {
+                let ended = shell.run_as(true, command, timeout.0).await?;
                 ended.success().map(drop)
             }
             Step::Script {
@@ -87,7 +87,7 @@ impl Preparation<'_> {
                 args,
                 as_root,
                 timeout,
-            } => script(shell, &path(file), args, *as_root, *timeout).await,
+            } => script(shell, &path(file), args, *as_root, timeout.0).await,
             Step::Put {
                 from,
                 to,
@@ -102,7 +102,7 @@ impl Preparation<'_> {
                 }
             }
             Step::Reboot => self.reboot(shell).await,
-            Step::Wait(wait) => self.wait(shell, wait).await,
+            Step::Wait { wait } => self.wait(shell, wait).await,
         }
     }
 }

@@ -72,8 +72,8 @@ impl Selection {
             let test = &self.inventory.tests[test];
             let retries = test.declared().retries;
             let values = [
-                ("retries", retries.map(|count| count.to_string())),
-                ("threads-required", (count > 1).then(|| count.to_string())),
+                ("retries", retries),
+                ("threads-required", (count > 1).then_some(count)),
             ];
             for (key, value) in values {
                 let Some(value) = value else { continue };

@@ -30,7 +30,7 @@ impl Selection {
             let info = plan::host_case(&self.inventory, *test);
             table.insert(path, Runnable::OnHost { info, start });
         }
-        if !self.is_debugged() {
+        if !self.nextest.debugs() {
             let binary = self.stage.deploy_binary()?;
             for instance_set in instance_sets.values() {
                 for index in 0..instance_set.at_once {

@@ -5,7 +5,7 @@ use nextest_metadata::RustBinaryId;
 
 use super::{InstanceSets, Selection};
 use crate::{
-    cli::{Global, NextestCall, OrderArg, RunArgs},
+    cli::{Class, Global, OrderArg, RunArgs},
     inventory,
     run_event::{RunOrigin, RunTarget, TestBinary},
 };
@@ -83,7 +83,7 @@ pub(super) fn options(global: &Global, run: &RunArgs) -> Vec<String> {
     if choosing.order == Some(OrderArg::Random) {
         options.push("--order=random".to_owned());
     }
-    let build = tests.nextest.words(NextestCall::Build);
+    let build = tests.nextest.words(Class::Build);
     let build = build.iter().map(|word| word.to_string_lossy().into_owned());
     options.extend(build.filter(|word| {
         let option = word.split('=').next().unwrap_or_default();

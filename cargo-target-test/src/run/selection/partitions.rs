@@ -112,7 +112,7 @@ impl Selection {
         let again = again
             .into_iter()
             .any(|option| self.run.tests.nextest.has(option));
-        self.run.keep_targets != Some(KeepTargets::All) && !again && !self.is_debugged()
+        self.run.keep_targets != Some(KeepTargets::All) && !again && !self.nextest.debugs()
     }
 
     /// Stages the nextest runs: each with its part of the cases; the first also shows the deploys.
@@ -142,7 +142,7 @@ impl Selection {
             };
             let shown = instance_sets
                 .values()
-                .filter(|_| index == 0 && !self.is_debugged());
+                .filter(|_| index == 0 && !self.nextest.debugs());
             let deploys =
                 shown.flat_map(|set| (0..set.at_once).map(|index| deploy_name(set, index)));
             stage.list_chosen(&self.summary, &self.listing(entries), deploys.collect())?;

@@ -27,7 +27,7 @@ impl Selection {
             .chosen_cases()
             .filter(|case| self.side(case) == TestSide::Target);
         match there.next() {
-            Some(case) if self.is_debugged() => {
+            Some(case) if self.nextest.debugs() => {
                 let message = format!("a debugger cannot start `{}` on its target", case.info.name);
                 Err(Error::usage(message).with_hint("`--runs-on host` runs the test here"))
             }

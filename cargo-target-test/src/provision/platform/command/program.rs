@@ -19,7 +19,11 @@ use crate::{
 };
 
 /// A program and its arguments, never empty.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, schemars::JsonSchema)]
+#[schemars(inline, description = "", with = "serde_json::Value", extend("oneOf" = [
+    { "type": "string", "minLength": 1 },
+    { "type": "array", "items": { "type": "string" }, "minItems": 1 },
+]))]
 pub(super) struct Program(Vec<String>);
 
 impl Program {
@@ -155,12 +159,6 @@ fn interpreter(start: &[u8]) -> ProgramStart<'_> {
     ProgramStart::Script(String::from_utf8_lossy(name))
 }
 
-impl Serialize for Program {
-    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(to)
-    }
-}
-
 impl<'de> Deserialize<'de> for Program {
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         from.deserialize_any(ProgramVisitor)
@@ -197,23 +195,6 @@ fn program<E: de::Error>(words: Vec<String>) -> Result<Program, E> {
         return Err(E::custom("the program contains a NUL byte"));
     }
     Ok(Program(words))
-}
-
-impl schemars::JsonSchema for Program {
-    fn schema_name() -> Cow<'static, str> {
-        "Program".into()
-    }
-
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "oneOf": [
-            { "type": "string", "minLength": 1 },
-            { "type": "array", "items": { "type": "string" }, "minItems": 1 },
-        ] })
-    }
 }
 
 #[cfg(test)]

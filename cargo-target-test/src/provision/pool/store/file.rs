@@ -37,7 +37,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A pool's folder.
 pub(crate) struct FileStore {
-    directory: PathBuf,
+    /// The folder, as an absolute path.
+    pub(crate) directory: PathBuf,
     records: JsonFile,
 }
 
@@ -85,11 +86,6 @@ impl FileStore {
         failpoint::point("pool-opened");
         drop(lock);
         Ok(store)
-    }
-
-    /// The folder, as an absolute path.
-    pub(crate) fn directory(&self) -> &Path {
-        &self.directory
     }
 
     fn instances(&self) -> PathBuf {
@@ -224,7 +220,7 @@ impl Transaction for FileTransaction<'_> {
             Ok(lock) => lock,
             Err(text) => return Ok(Taken::Theirs(text)),
         };
-        if kind == LockKind::Lease && lock.is_new() {
+        if kind == LockKind::Lease && lock.is_new {
             // Reading a lease does not count as use.
             lock.untouch()?;
         }

@@ -29,7 +29,8 @@ use crate::{
 pub(crate) struct FileLock {
     file: File,
     path: PathBuf,
-    is_new: bool,
+    /// True if the file did not exist before.
+    pub(super) is_new: bool,
 }
 
 /// The time after which a wait for a lock is told.
@@ -78,11 +79,6 @@ impl FileLock {
             Err(fs4::TryLockError::WouldBlock) => Ok(Err(file)),
             Err(fs4::TryLockError::Error(error)) => Err(cannot("lock", path, error)),
         }
-    }
-
-    /// True if the file did not exist before.
-    pub(super) fn is_new(&self) -> bool {
-        self.is_new
     }
 
     /// Takes the lock, and waits at most `patience` for it: in the kernel, which wakes the waiter at once.

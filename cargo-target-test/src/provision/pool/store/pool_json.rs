@@ -8,11 +8,13 @@
 
 use std::{
     fs::{self, File, Metadata},
-    io::{ErrorKind as Io, Write},
+    io::{self, ErrorKind as Io, Write},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
+
+use tempfile::NamedTempFile;
 
 use super::lock::cannot;
 use crate::{
@@ -86,16 +88,11 @@ impl JsonFile {
     /// Replaces the file. On return, the state survives a power cut.
     pub(crate) fn save(&self, state: PoolState) -> Result<Arc<PoolState>> {
         let cannot = |error| cannot("write", &self.path, error);
-        let folder = self.path.parent().unwrap_or(Path::new("."));
         let mut text = serde_json::to_vec_pretty(&state)
             .map_err(|error| Error::pool("cannot write the pool").with_source(error))?;
         text.push(b'\n');
-        let mut file = tempfile::Builder::new()
-            .prefix(TEMPORARY)
-            .tempfile_in(folder)
-            .map_err(cannot)?;
-        file.write_all(&text).map_err(cannot)?;
-        file.as_file().sync_all().map_err(cannot)?;
+        let folder = self.path.parent().unwrap_or(Path::new("."));
+        let file = temporary(folder, &text).map_err(cannot)?;
         failpoint::point("pool-written-not-renamed");
         let file = file
             .persist(&self.path)
@@ -108,6 +105,15 @@ impl JsonFile {
     }
 }
 
+/// Writes a temporary file, durably.
+fn temporary(folder: &Path, text: &[u8]) -> io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    let mut file = builder.prefix(TEMPORARY).tempfile_in(folder)?;
+    file.write_all(text)?;
+    file.as_file().sync_all()?;
+    Ok(file)
+}
+
 /// Writes the second note of a record, durably.
 pub(crate) fn note(path: &Path, record: &Record) -> Result<()> {
     let cannot = |error| cannot("write", path, error);
@@ -115,12 +121,7 @@ pub(crate) fn note(path: &Path, record: &Record) -> Result<()> {
         .map_err(|error| Error::pool("cannot note a record").with_source(error))?;
     let folder = path.parent().unwrap_or(Path::new("."));
     // Replaced whole: a torn note can only come from a damaged disk.
-    let mut file = tempfile::Builder::new()
-        .prefix(TEMPORARY)
-        .tempfile_in(folder)
-        .map_err(cannot)?;
-    file.write_all(&text).map_err(cannot)?;
-    file.as_file().sync_all().map_err(cannot)?;
+    let file = temporary(folder, &text).map_err(cannot)?;
     file.persist(path).map_err(|error| cannot(error.error))?;
     sync_folder(folder)
 }
