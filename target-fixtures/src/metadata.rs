@@ -81,6 +81,7 @@ pub struct Metadata {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_on: Option<RetryOn>,
     /// The place of the test process.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub runs_on: Option<TestSide>,
     /// True if the test runs on one of the targets that fit, instead of on each.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -30,8 +30,8 @@ pub enum CaseChange {
 }
 
 impl CaseChange {
-    /// The change from `before`, which is `None` if the case did not exist, to `now`; `None` if there is none. A skip,
-    /// infra and a case without a verdict say nothing about it.
+    /// Returns the change, if there is one. `before` is `None` for a new case. A skip, infra and a case without a verdict
+    /// change nothing.
     pub fn between(before: Option<&LastResult>, now: &LastResult) -> Option<Self> {
         match (before.map(LastResult::fails), now.fails()?) {
             (None | Some(Some(false)), true) => Some(Self::NewlyFailing),
@@ -48,7 +48,7 @@ impl CaseChange {
 
 impl LastResult {
     /// The result of a case without a verdict.
-    pub const NONE: Self = Self {
+    pub const NO_VERDICT: Self = Self {
         verdict: None,
         took: Duration::ZERO,
     };
@@ -100,7 +100,7 @@ mod tests {
             let found = CaseChange::between(before.as_ref(), &now);
             assert_eq!(found, change, "{before:?}, {now:?}");
         }
-        let (none, failed) = (LastResult::NONE, result(Fail, 10));
+        let (none, failed) = (LastResult::NO_VERDICT, result(Fail, 10));
         assert_eq!(CaseChange::between(Some(&none), &failed), None);
         assert_eq!(CaseChange::between(Some(&failed), &none), None);
     }

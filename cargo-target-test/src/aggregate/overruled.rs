@@ -1,4 +1,4 @@
-//! The one join of verdicts: finds the attempts and cases about which nextest's settings decide otherwise than run events.
+//! The one join of verdicts: finds the attempts and cases whose verdict nextest's settings change.
 //!
 //! Its events reach every report. Must not know how a report shows them.
 
@@ -22,7 +22,7 @@ use crate::{
 /// The reason of an attempt that passes by nextest's settings alone.
 const PASSED: &str = "nextest's settings let this pass";
 
-/// Returns the events for the verdicts that nextest's settings decide otherwise. `cases` are the cases of the run, and
+/// Returns the events for the verdicts that nextest's settings change. `cases` are the cases of the run, and
 /// its tests on the host.
 pub fn overruled(
     tally: &Tally,
@@ -82,7 +82,8 @@ pub fn overruled(
     events
 }
 
-/// Returns the events for the cases without any attempt. `reason` is that of cases that nextest does not call passed.
+/// Returns the events for the cases without any attempt. `reason` is for cases that nextest's report does not have; the
+/// others were bypassed.
 pub fn not_run(
     tally: &Tally,
     report: Option<&NextestReport>,

@@ -28,7 +28,7 @@ pub struct Tally {
 pub struct TallyEntry {
     /// The case.
     pub case: Arc<CaseInfo>,
-    /// The verdicts of the attempts by number, and true for expected failures.
+    /// For each attempt by number: the verdict, and true if the failure was expected.
     attempts: BTreeMap<u32, (Verdict, bool)>,
     /// True if the case failed although its last attempt passed.
     failed_as_flaky: bool,
@@ -95,8 +95,8 @@ impl Tally {
         tests.filter_map(|entry| Some(&entry.last()?.0))
     }
 
-    /// Returns the counts for the exit code. `is_joined` is true if nextest's report has overruled the verdicts that its
-    /// settings decide otherwise.
+    /// Returns the counts for the exit code. `is_joined` is true if the verdicts that nextest's settings
+    /// change are included.
     pub fn counts(&self, nextest: Option<i32>, is_joined: bool) -> RunCounts {
         let mut counts = RunCounts {
             nextest,

@@ -81,7 +81,7 @@ impl OpenSsh {
         wrapped: &WrappedLine,
         stdin: Option<CommandStdin>,
     ) -> Result<StartedProgram> {
-        // They count as sessions.
+        // Stale shells count as sessions, too.
         self.close_stale().await;
         if let Some(request) = &wrapped.request
             && let Some(program) = self.shell().await?

@@ -54,7 +54,7 @@ pub(super) enum ExecProgram {
     Container(ContainerReach),
     Programs(ProgramReach),
     Ssh(Arc<SshClients>),
-    /// No way to an instance that only its platform can connect to, where the platform does not.
+    /// Only the platform can connect to the instance, and it does not.
     None,
 }
 
@@ -170,7 +170,7 @@ impl PipedTransport {
         let within = match purpose {
             Purpose::Command => None,
             Purpose::Probe(within) | Purpose::Sweep(within) => Some(within),
-            Purpose::Signal => Some(self.ssh().map_or(KILL, SshClients::answer)),
+            Purpose::Signal => Some(self.ssh().map_or(KILL, SshClients::kill_timeout)),
         };
         let (running, RunningEnd { events, signals }) = Running::new();
         let follower = Follower {
@@ -203,7 +203,7 @@ impl PipedTransport {
         async move { running.finished().await?.success(&what) }
     }
 
-    /// Forwards signals to a command, in order, as long as its [`Running`] exists; tells `killed` about `KILL`.
+    /// Forwards signals to a command, in order, as long as its [`Running`] exists; sends the result of `KILL` to `killed`.
     async fn forward_signals(
         self,
         wrapped: shell::WrappedLine,
@@ -215,7 +215,7 @@ impl PipedTransport {
         let mut killed = Some(killed);
         while let Some(request) = signals.recv().await {
             if wrapped.request.is_some() {
-                // Before, there may be no process to signal. Fails if the command has ended.
+                // Until the shell says its group, there may be no process. Fails if the command has ended.
                 let _ = group.wait_for(Option::is_some).await;
             }
             is_signalled.store(true, Ordering::SeqCst);
@@ -440,18 +440,18 @@ impl Follower {
         signals: mpsc::UnboundedReceiver<SignalRequest>,
     ) {
         let events = self.events.clone();
-        let (killed, kill) = oneshot::channel();
+        let (tell_killed, was_killed) = oneshot::channel();
         // Not a part of this future: a command may end before the program that signals it.
         tokio::spawn(self.piped.clone().forward_signals(
             self.wrapped.clone(),
             self.group.subscribe(),
             Arc::clone(&self.is_signalled),
             signals,
-            killed,
+            tell_killed,
         ));
         let last = tokio::select! {
             last = self.read(&mut program) => last,
-            Ok(killed) = kill => {
+            Ok(killed) = was_killed => {
                 confirmed(killed, CommandEvent::Exited(Exit::Signal("KILL".to_owned())))
             }
             error = passed(deadline) => confirmed(self.kill().await, CommandEvent::Lost(error)),
@@ -556,7 +556,7 @@ impl Follower {
     }
 
     /// Returns the signal that killed the command's shell on the instance, from the exit status of the program: 128 plus
-    /// the number, or the signal itself if a user's program became the shell, or if a server told it.
+    /// the number, or the signal itself if a user's program became the shell, or if an SSH server reported it.
     fn shell_killed_by(&self, exit: Exit) -> Option<String> {
         match (exit, &self.piped.exec_program) {
             (Exit::Code(code), _) => process::signal_of_code(code),

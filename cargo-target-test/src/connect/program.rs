@@ -49,7 +49,7 @@ pub(super) struct Pipes {
 pub(super) struct ProgramEnd<F> {
     /// Completes with the exit status, if there is one.
     pub(super) exit: F,
-    /// True if output is lost when the end is waited for before all of it was read.
+    /// True if the output must be read to its end before `exit` is awaited.
     pub(super) after_output: bool,
 }
 
@@ -97,7 +97,7 @@ impl StartedProgram {
         }
     }
 
-    /// Ends the input of a process and waits until the process has ended, which has forwarded all output.
+    /// Ends the input of a process, and waits for the end of its output, up to [`LINGER`].
     pub(super) async fn close(mut self) {
         if let Carrier::Pipes(pipes) = &self.carrier {
             pipes.feed.abort();

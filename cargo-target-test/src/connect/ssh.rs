@@ -65,11 +65,11 @@ struct Job {
     request: Option<Vec<u8>>,
     stdin: Option<CommandStdin>,
     events: mpsc::Sender<CommandEvent>,
-    /// Takes the kept shell that runs the command, if any, when the command starts, or the reason that it cannot start.
+    /// Told when the command starts, with its kept shell if it runs in one; or why it cannot start.
     started: oneshot::Sender<Result<Option<KeptShell>>>,
     /// Gives the shell back if it may serve another command.
     returned: oneshot::Receiver<KeptShell>,
-    /// True for a signal to another command, which does not wait for commands.
+    /// True for a signal to another command: it does not queue behind commands.
     is_urgent: bool,
     /// Counts the jobs of the session.
     _load: Option<Arc<()>>,

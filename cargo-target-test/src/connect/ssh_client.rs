@@ -172,7 +172,7 @@ fn marker(file: &Path) -> Option<String> {
     Some(format!("`{found}` in `{}`", file.display()))
 }
 
-/// The clients of one host, of which the host needs one.
+/// Both clients of a host, of which one is used.
 pub(super) struct SshClients {
     pub(super) endpoint: Arc<Endpoint>,
     built_in: Arc<Sessions>,
@@ -215,7 +215,7 @@ impl SshClients {
     }
 
     /// Returns the timeout of killing a command.
-    pub(super) fn answer(&self) -> Duration {
+    pub(super) fn kill_timeout(&self) -> Duration {
         match self.uses_openssh() {
             true => KILL,
             false => self.endpoint.limits.answer,

@@ -145,7 +145,7 @@ impl Transfer {
         self.send(open(from)?, to, mode).await
     }
 
-    /// Sends the content that is read to a file.
+    /// Reads `from` to its end, and writes it to a file.
     async fn send(
         &self,
         mut from: impl Read + Send + 'static,

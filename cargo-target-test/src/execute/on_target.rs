@@ -1,5 +1,5 @@
-//! The executor of test processes on the machines of leases. A process of this host stands for each of them: it starts
-//! the test by the broker, passes on its output, and ends as the test ends (see `runner`).
+//! The executor of test processes on the machines of leases. For each such test, a process on this host stands in: it
+//! starts the test by the broker, passes on its output, and ends as the test ends (see `runner/on_target.rs`).
 
 // Must not know how programs are sent (see `connect`).
 
@@ -66,7 +66,7 @@ impl Executor for OnTarget {
             };
             match prepared {
                 Ok((command, channel)) => {
-                    // As on the host, nothing that the test starts outlives the test.
+                    // From here on, the end of the lease kills what the test started.
                     begun.active.begin();
                     let watch = self.host.watch(&begun, command, launcher, sink);
                     match channel {
@@ -91,7 +91,7 @@ async fn beside(
         never = channel.serve() => match never {},
     };
     if let [first, ..] = channel.close().await.as_slice() {
-        let cause = format!("the test ended without the tear-down of fixture `{first}`");
+        let cause = format!("fixture `{first}` was not torn down");
         lease.mark_dirty(DirtyReason::Fixture(cause));
     }
     result

@@ -50,7 +50,7 @@ impl History {
     pub fn compare(&self, before: PastRun, after: PastRun) -> Result<RunComparison> {
         let (old, new) = (self.cases(&before)?, self.cases(&after)?);
         // A run that was killed may have had further cases.
-        let unknown = before.exit_code.is_none().then_some(LastResult::NONE);
+        let unknown = before.exit_code.is_none().then_some(LastResult::NO_VERDICT);
         let mut comparison = RunComparison {
             before,
             after,

@@ -9,7 +9,7 @@ use super::write::micros;
 /// The number of newest runs with a pass of a case, or a value of its metric, that are kept whatever their age: a test may
 /// ask for as many.
 const KEPT: u32 = 100;
-/// The number of attempts that are examined at the end of a run, for each of its own attempts.
+/// The number of old attempts that a run examines at its end, for each attempt of its own.
 const PACE: i64 = 2;
 
 /// Deletes the attempts of a run that no later run compares itself with.

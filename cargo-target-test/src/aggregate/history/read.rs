@@ -266,7 +266,7 @@ impl History {
 
     /// Returns the values of a metric in the last `most` passing attempts of a test on a target, newest first. `label`
     /// is the text in the brackets of its case names, without a repetition; `None` for a test on the host. Only runs that
-    /// began before the run `before` count; all others, if it is not recorded.
+    /// began before the run `before` count; all other runs, if `before` is not recorded.
     ///
     /// # Errors
     /// If the file cannot be read.
@@ -501,8 +501,8 @@ pub struct TestOn<'a> {
     pub label: Option<&'a str>,
 }
 
-/// The query for the last attempt of each case in each iteration, with the verdict of the case; and for the cases without
-/// any attempt, whose `number` is 0. `filter` is a condition on `cases`, and on the run by `last.run`.
+/// The query for one row for each case and iteration: its last attempt, with the verdict of the case; or, with `number` 0,
+/// the end of a case without attempts. `filter` is a condition on `cases`, and on the run by `last.run`.
 fn last_results(filter: &str) -> String {
     format!(
         "SELECT case_id, last.run, last.stress, binary, name, coalesce(case_ends.verdict, last.verdict) AS verdict,

@@ -1,4 +1,4 @@
-CREATE TABLE case_ends (        -- the cases of a run whose end no attempt has
+CREATE TABLE case_ends (        -- results of cases that their attempts do not show
     case_id INTEGER NOT NULL REFERENCES cases,
     run INTEGER NOT NULL REFERENCES runs ON DELETE CASCADE,
     stress INTEGER NOT NULL,

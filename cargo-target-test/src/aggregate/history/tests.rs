@@ -413,7 +413,7 @@ fn a_locked_file_costs_a_moment_and_one_warning() {
 }
 
 /// A verdict that nextest's settings decide, a planned skip and a case that has not run are results of the run; they are
-/// no passes, no failures of a stable case, and nothing that a later run mends.
+/// no passes, no failures of a stable case, and not fixed by a later pass.
 #[test]
 fn results_without_an_attempt_are_read() {
     let (_folder, path) = folder();

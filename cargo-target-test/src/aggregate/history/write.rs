@@ -74,7 +74,7 @@ enum Row {
         verdict: VerdictKind,
         reason: String,
     },
-    /// The end of a case that no attempt has.
+    /// The result of a case that its attempts do not show.
     CaseEnd {
         case: Arc<CaseInfo>,
         stress_index: Option<u32>,

@@ -68,7 +68,7 @@ impl Changes {
                 tested.case.name.to_string(),
             );
             let before = earlier.cases.get(&key);
-            let before = before.or((!earlier.is_complete).then_some(&LastResult::NONE));
+            let before = before.or((!earlier.is_complete).then_some(&LastResult::NO_VERDICT));
             changes.new += usize::from(before.is_none_or(|before| before.verdict.is_none()));
             let now = tested.last_result();
             match (CaseChange::between(before, &now), before) {

@@ -188,7 +188,7 @@ fn the_outcome_is_the_worst_of_the_last_attempts() {
     }
 }
 
-/// nextest's settings decide; what never ran is neither passed nor failed, and is killed with its run.
+/// nextest's settings decide; what never ran is neither passed nor failed, in a killed run because the run was killed.
 #[test]
 fn a_case_has_the_result_that_counts() {
     let attempt = |name, number| Attempt {

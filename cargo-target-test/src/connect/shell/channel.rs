@@ -19,13 +19,13 @@ pub(crate) fn open_channel(folder: &str) -> Result<String> {
     ))
 }
 
-/// Returns the script that relays standard input and output to the connection with this name, until either side closes it.
+/// Returns the script that relays standard input and output to the connection with this name, until the test closes it.
 ///
 /// # Errors
 /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) if the path is invalid.
 pub(crate) fn relay_channel(folder: &str, name: &str) -> Result<String> {
     check_path(folder)?;
-    // Input of a background process is `/dev/null` unless it is named.
+    // A background process gets `/dev/null` as input, unless a descriptor is named.
     Ok(format!(
         "cd {folder} && exec 5<&0 3<{name}.up 4>{name}.down || exit; rm -f {name}.up {name}.down; \
          cat <&5 >&4 3<&- & exec 4>&-; cat <&3 5<&-; kill $! 2>/dev/null; exit 0",

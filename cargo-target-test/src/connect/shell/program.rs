@@ -8,8 +8,8 @@ use crate::error::Result;
 /// The number of contents of one program that are kept on an instance.
 const KEPT: usize = 3;
 
-/// Returns the script that prints the absolute path of a program with this hash, after `+` if the program is there, and
-/// else after `z` if it may be sent compressed, for [`unpack_program`], or `-`. The oldest contents of a program with this
+/// Returns the script that prints one character and the absolute path of a program with this hash: `+` if the program is
+/// there, `z` if it can be sent compressed, for [`unpack_program`], `-` if not. The oldest versions of a program with this
 /// name are deleted.
 ///
 /// The folder is in `TMPDIR`, which platform `local` deletes with the instance, or in `/tmp`; in `/var/tmp` or `~/.cache`

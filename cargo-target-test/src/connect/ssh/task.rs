@@ -213,7 +213,7 @@ impl Task {
         Ok(())
     }
 
-    /// Ends the program. Only a signal is reported: libssh2 returns exit code 0 if none came.
+    /// Ends the program. Reports only a signal: without an exit status from the server, libssh2 returns 0.
     fn end(&mut self, io: &mut Io<'_, '_>) {
         let signal = self.channel.exit_signal().ok();
         let signal = signal.and_then(|exit| exit.exit_signal);

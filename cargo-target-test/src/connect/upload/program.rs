@@ -45,7 +45,7 @@ impl Transfer {
         unpacked.accepted().map(drop)
     }
 
-    /// Checks that an instance has the libraries that a program there loads. The program is linked with glibc.
+    /// Checks that an instance has the libraries that a program there loads. Only for programs that are linked with glibc.
     ///
     /// # Errors
     /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) with the lines of the dynamic loader, unless it finds all.

@@ -62,7 +62,7 @@ impl Channel {
                 Some(CommandEvent::Lost(error)) => return Err(error),
                 Some(CommandEvent::Exited(_)) | None => {
                     let said = String::from_utf8_lossy(&said).trim().to_owned();
-                    return Err(Error::usage(format!("no named pipes: {said}")));
+                    return Err(Error::usage(format!("failed to make named pipes: {said}")));
                 }
             }
         }
@@ -80,7 +80,7 @@ impl Channel {
         &self.folder
     }
 
-    /// Relays the connections of the test. The end of the test tells the loss of its machine.
+    /// Relays the connections of the test. Never returns: if the machine is lost, the command of the test reports it.
     pub(super) async fn serve(&mut self) -> Infallible {
         let mut relays = JoinSet::new();
         let mut said = Vec::new();
@@ -91,9 +91,13 @@ impl Channel {
             said.extend(bytes);
             while let Some(end) = said.iter().position(|byte| *byte == b'\n') {
                 let name: Vec<_> = said.drain(..=end).take(end).collect();
-                while relays.try_join_next().is_some() {}
+                // Further connections wait until one ends.
+                while relays.try_join_next().is_some()
+                    || relays.len() >= MOST && relays.join_next().await.is_some()
+                {}
+                // Our client makes no other names.
                 let is_plain = |byte: &u8| byte.is_ascii_digit() || *byte == b'-';
-                if relays.len() < MOST && name.iter().all(is_plain) {
+                if name.iter().all(is_plain) {
                     let name = String::from_utf8_lossy(&name).into_owned();
                     relays.spawn(self.relay(&name));
                 }
@@ -114,7 +118,7 @@ impl Channel {
         self.rules.fixtures_left()
     }
 
-    /// Relays one connection until either side closes it.
+    /// Relays one connection until the test closes it.
     fn relay(&self, name: &str) -> impl Future<Output = Result<()>> + Send + use<> {
         let (machine, socket) = (self.machine.clone(), self.socket.clone());
         let rules = Arc::clone(&self.rules);
@@ -125,7 +129,6 @@ impl Channel {
             let transport = machine.transport();
             let running = transport.exec(&relay, machine.mark(), Some(stdin));
             let (from, to) = UnixStream::connect(socket).await?.into_split();
-            // The broker may still answer after the test has closed its side, and the other way round.
             let up = pass_requests(running, to, send.clone(), &rules);
             let (passed, ()) = tokio::join!(up, pass_replies(from, send));
             passed

@@ -39,7 +39,8 @@ impl PassageRules {
         lock(&self.fixtures).iter().cloned().collect()
     }
 
-    /// Returns the treatment of a request. The broker would open files of this host for some, and tear down fixtures here.
+    /// Returns the treatment of a request. Requests for which the broker would open files of this host are refused;
+    /// fixtures are only noted, since the test tears them down itself.
     pub(super) fn passage(&self, request: &BrokerRequest) -> Passage {
         match request {
             BrokerRequest::Hello { .. }
@@ -92,7 +93,7 @@ impl PassageRules {
             | BrokerRequest::Started { .. }
             | BrokerRequest::Finished { .. }
             | BrokerRequest::FixtureUp { .. }
-            | BrokerRequest::FixtureFailed { .. } => refused("answer this request", HOST),
+            | BrokerRequest::FixtureFailed { .. } => refused("this request", HOST),
         }
     }
 }
