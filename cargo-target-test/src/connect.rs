@@ -23,10 +23,10 @@ pub mod files;
 pub(crate) mod interactive;
 mod local;
 mod openssh;
-mod piped;
 mod place;
 mod program;
 mod reach;
+mod remote;
 pub(crate) mod shell;
 pub mod ssh;
 mod ssh_client;
@@ -36,9 +36,9 @@ pub(crate) mod upload;
 
 pub(crate) use connection::LiveConnection;
 pub use files::FileMode;
-use piped::{ExecProgram, PipedTransport};
 pub(crate) use place::write as write_local;
 pub use reach::{ContainerReach, LocalReach, LocalUser, ProgramReach, Reach, Shells, SshReach};
+use remote::{ExecProgram, RemoteTransport};
 use ssh::Limits;
 pub use ssh_client::{SshClient, uses_openssh};
 
@@ -69,7 +69,7 @@ pub(crate) fn connect_logged(
         Reach::Programs(reach) => ExecProgram::Programs(reach.as_ref().clone()),
         Reach::ByPlatform => ExecProgram::None,
     };
-    Arc::new(PipedTransport::new(instance, exec_program))
+    Arc::new(RemoteTransport::new(instance, exec_program))
 }
 
 /// The chunks of a command's standard input.

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, path::Path, process::Command};
 
 use target_fixtures::env;
 
-use super::{local, piped, shell};
+use super::{local, remote, shell};
 use crate::{
     connect::Reach,
     error::{Error, Result},
@@ -47,9 +47,9 @@ pub(crate) fn shell(
     let login = shell::login(there.iter());
     Ok(match reach {
         Reach::Ssh(_) => by_ssh(instance, ssh_config, &login, tty),
-        Reach::Container(reach) => piped::in_container(reach, tty, &login),
+        Reach::Container(reach) => remote::in_container(reach, tty, &login),
         Reach::Programs(programs) => {
-            let mut command = piped::program(&programs.exec, programs)?;
+            let mut command = remote::program(&programs.exec, programs)?;
             command.arg(shell::for_login(&login));
             command
         }

@@ -1,6 +1,6 @@
 //! OpenSSH as the client: `ssh` masters of one host, and the sessions that they open.
 //!
-//! Must not know commands: `piped` does.
+//! Must not know commands: `remote` does.
 
 use std::{
     fs::File,

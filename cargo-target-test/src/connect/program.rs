@@ -1,6 +1,6 @@
 //! A program that runs a line: its output and its exit as events, over a channel of SSH or the pipes of a process.
 //!
-//! Must not know markers: `piped` does.
+//! Must not know markers: `remote` does.
 
 use std::{any::Any, os::fd::AsFd, time::Duration};
 

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     CommandEvent, CommandStdin, Transport,
-    piped::{ExecProgram, PipedTransport},
+    remote::{ExecProgram, RemoteTransport},
     shell::{KeptShell, KeptShells},
     ssh_client::SshClients,
 };
@@ -42,7 +42,7 @@ pub fn connect(instance: &str, reach: &SshReach, limits: Limits) -> impl Transpo
         losses: AtomicUsize::new(0),
         host_key: OnceLock::new(),
     });
-    PipedTransport::new(instance, ExecProgram::Ssh(Arc::new(clients)))
+    RemoteTransport::new(instance, ExecProgram::Ssh(Arc::new(clients)))
 }
 
 /// The instance that sessions connect to.

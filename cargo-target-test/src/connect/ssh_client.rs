@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     CommandStdin, SshReach,
     openssh::OpenSsh,
-    piped::KILL,
     program::{Carrier, StartedProgram},
+    remote::KILL,
     shell::{KeptShell, WrappedLine},
     ssh::{Endpoint, Sessions},
     ssh_config::{self, Lines, SshConfig},

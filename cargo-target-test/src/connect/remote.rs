@@ -59,7 +59,7 @@ pub(super) enum ExecProgram {
 }
 
 #[derive(Clone)]
-pub(super) struct PipedTransport {
+pub(super) struct RemoteTransport {
     instance: String,
     exec_program: ExecProgram,
 }
@@ -97,7 +97,7 @@ pub(super) fn program(words: &[String], reach: &ProgramReach) -> Result<std::pro
     Ok(command)
 }
 
-impl PipedTransport {
+impl RemoteTransport {
     pub(super) fn new(instance: &str, exec_program: ExecProgram) -> Self {
         let instance = instance.to_owned();
         Self {
@@ -174,7 +174,7 @@ impl PipedTransport {
         };
         let (running, RunningEnd { events, signals }) = Running::new();
         let follower = Follower {
-            piped: self.clone(),
+            remote: self.clone(),
             filter: shell::Filter::new(&wrapped.nonce),
             wrapped,
             group: watch::Sender::new(None),
@@ -249,7 +249,7 @@ impl PipedTransport {
     }
 }
 
-impl Transport for PipedTransport {
+impl Transport for RemoteTransport {
     fn exec(&self, command: &ShellCommand, lease: &str, stdin: Option<CommandStdin>) -> Running {
         self.run(command, lease, stdin, Purpose::Command)
     }
@@ -328,7 +328,7 @@ type Deadline = Option<(Instant, Error)>;
 
 /// The state of one running command.
 struct Follower {
-    piped: PipedTransport,
+    remote: RemoteTransport,
     wrapped: shell::WrappedLine,
     filter: shell::Filter,
     /// The command's process group, once it is known and until a kept shell may serve another command.
@@ -375,8 +375,8 @@ impl Follower {
         mut stdin: Option<CommandStdin>,
     ) -> Result<(StartedProgram, Deadline)> {
         loop {
-            let (piped, stdin) = (&self.piped, stdin.take());
-            let started = piped.start(&self.wrapped, lease, stdin, self.purpose);
+            let (remote, stdin) = (&self.remote, stdin.take());
+            let started = remote.start(&self.wrapped, lease, stdin, self.purpose);
             let mut program = tokio::select! {
                 program = started => program?,
                 error = passed(self.overdue()) => return Err(error),
@@ -398,7 +398,7 @@ impl Follower {
             if is_started {
                 return Ok((program, deadline));
             }
-            if let (Some(shell), Some(clients)) = (&program.shell, self.piped.ssh()) {
+            if let (Some(shell), Some(clients)) = (&program.shell, self.remote.ssh()) {
                 clients.endpoint.kept.ended(shell);
             }
             program.close().await;
@@ -442,7 +442,7 @@ impl Follower {
         let events = self.events.clone();
         let (tell_killed, was_killed) = oneshot::channel();
         // Not a part of this future: a command may end before the program that signals it.
-        tokio::spawn(self.piped.clone().forward_signals(
+        tokio::spawn(self.remote.clone().forward_signals(
             self.wrapped.clone(),
             self.group.subscribe(),
             Arc::clone(&self.is_signalled),
@@ -470,7 +470,7 @@ impl Follower {
 
     /// Keeps the shell for the next command; returns a program that serves no other.
     fn keep(&self, mut program: StartedProgram) -> Option<StartedProgram> {
-        if let (Some(clients), Some(shell)) = (self.piped.ssh(), program.shell.take()) {
+        if let (Some(clients), Some(shell)) = (self.remote.ssh(), program.shell.take()) {
             // The group of the next command has the same number.
             self.group.send_replace(None);
             if !self.is_signalled.load(Ordering::SeqCst)
@@ -490,11 +490,11 @@ impl Follower {
             return Ok(());
         }
         let group = *self.group.borrow();
-        self.piped.signal(&self.wrapped, group, "KILL").await
+        self.remote.signal(&self.wrapped, group, "KILL").await
     }
 
     fn overdue(&self) -> Deadline {
-        let text = format!("`{}` did not answer in time", self.piped.instance);
+        let text = format!("`{}` did not answer in time", self.remote.instance);
         Some((self.expires?, Error::infra(text)))
     }
 
@@ -529,7 +529,7 @@ impl Follower {
 
     /// Returns the last event of a command whose end markers are missing.
     fn ended_without_marker(&self, exited: Option<Exit>) -> CommandEvent {
-        let (printer, more) = match self.piped.ssh() {
+        let (printer, more) = match self.remote.ssh() {
             Some(_) => ("its login shell", KILLED_OR_CLOSED),
             None => ("it", ""),
         };
@@ -537,7 +537,7 @@ impl Follower {
             let what = "did not report the exit status of the command";
             return match exited.and_then(|exit| self.shell_killed_by(exit)) {
                 Some(signal) => CommandEvent::Exited(Exit::Signal(signal)),
-                None => self.piped.lost(&format!("{what}{more}")),
+                None => self.remote.lost(&format!("{what}{more}")),
             };
         }
         let noise = self.filter.noise();
@@ -548,17 +548,17 @@ impl Follower {
                     Purpose::Probe(_) => ErrorKind::Unfit,
                     _ => ErrorKind::Infra,
                 };
-                let text = format!("`{}` {what} (exit code {code})", self.piped.instance);
+                let text = format!("`{}` {what} (exit code {code})", self.remote.instance);
                 CommandEvent::Lost(Error::new(kind, text).with_hint(NO_SHELL))
             }
-            _ => self.piped.lost(&what),
+            _ => self.remote.lost(&what),
         }
     }
 
     /// Returns the signal that killed the command's shell on the instance, from the exit status of the program: 128 plus
     /// the number, or the signal itself if a user's program became the shell, or if an SSH server reported it.
     fn shell_killed_by(&self, exit: Exit) -> Option<String> {
-        match (exit, &self.piped.exec_program) {
+        match (exit, &self.remote.exec_program) {
             (Exit::Code(code), _) => process::signal_of_code(code),
             (Exit::Signal(_), ExecProgram::Container(_)) => None,
             (Exit::Signal(signal), _) => Some(signal),
