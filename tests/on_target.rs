@@ -1,10 +1,13 @@
 //! Tests that run on their target: the binary is sent once, the verdicts are those of the host, and nothing stays there.
 
-use std::{fs, os::unix::fs::MetadataExt, path::Path};
+use std::{fs, path::Path};
 
 use rustix::process::Signal;
 
-use crate::support::{Outcome, Project, Sshd, Tool, container::Engine, eventually, here};
+use crate::{
+    programs::programs_sent,
+    support::{Outcome, Project, Sshd, Tool, container::Engine, eventually, here},
+};
 
 /// Tests with `#[target_test]`, and the program that one of them starts.
 const SERVED: &str = include_str!("crates/on_target/served.rs");
@@ -179,14 +182,7 @@ fn a_binary_is_sent_once_over_ssh() {
     let sshd = Sshd::with(&["it-0"], &format!("SetEnv TMPDIR={}", temporary.display()));
     let project = project.playbook(&sshd.playbook(&[("it", &["it-0"])]));
     let sent = || {
-        let user = rustix::process::getuid().as_raw();
-        let folder = temporary.join(format!("target-test-programs-{user}"));
-        let all = fs::read_dir(folder)
-            .expect("a folder of programs")
-            .flatten();
-        let files = all.flat_map(|entry| fs::read_dir(entry.path()).expect("a folder").flatten());
-        let files = files.map(|file| (file.metadata().expect("a file").ino(), file.path()));
-        let mut files: Vec<_> = files.collect();
+        let mut files = programs_sent(&temporary);
         files.retain(|(_, path)| !path.ends_with("left-here"));
         files
     };

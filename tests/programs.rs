@@ -1,6 +1,11 @@
 //! Programs of a workspace on targets: built with the tests or for the target, sent once, refused with what to write.
 
-use std::{env::consts::ARCH, fs, os::unix::fs::MetadataExt};
+use std::{
+    env::consts::ARCH,
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
 
 use crate::{
     author::{program, without::end_broker},
@@ -28,6 +33,19 @@ mod tests {
 }
 "#;
 
+/// The programs that instances with this `TMPDIR` were sent: inode and path.
+pub(crate) fn programs_sent(temporary: &Path) -> Vec<(u64, PathBuf)> {
+    let user = rustix::process::getuid().as_raw();
+    let folder = temporary.join(format!("target-test-programs-{user}"));
+    let entries = |folder: &Path| {
+        let entries = fs::read_dir(folder).expect("a folder of programs");
+        entries.map(|entry| entry.expect("an entry").path())
+    };
+    let files = entries(&folder).flat_map(|folder| entries(&folder));
+    let files = files.map(|path| (path.metadata().expect("a file").ino(), path));
+    files.collect()
+}
+
 /// A project with a program, and tests that start it.
 fn project(name: &str) -> Project {
     Project::new(name)
@@ -44,16 +62,7 @@ fn a_program_is_sent_once_over_ssh() {
     fs::create_dir(&temporary).expect("a folder");
     let sshd = Sshd::with(&["it-0"], &format!("SetEnv TMPDIR={}", temporary.display()));
     let project = project.playbook(&sshd.playbook(&[("it", &["it-0"])]));
-    let sent = || {
-        let user = rustix::process::getuid().as_raw();
-        let folder = temporary.join(format!("target-test-programs-{user}"));
-        let all = fs::read_dir(folder)
-            .expect("a folder of programs")
-            .flatten();
-        let all = all.map(|entry| entry.path().join("kvd"));
-        let all = all.map(|path| (fs::metadata(&path).expect("a program").ino(), path));
-        all.collect::<Vec<_>>()
-    };
+    let sent = || programs_sent(&temporary);
     let words = ["-E", "test(answers) + test(again)"];
     project.run(&words).code(0).says("2 passed");
     let first = sent();

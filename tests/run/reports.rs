@@ -285,8 +285,8 @@ fn iterations_are_told_apart() {
     }
 }
 
-/// nextest's own settings decide what fails; an infra case beside it hides nothing, and is no failure itself. The page,
-/// the history, JUnit and `--rerun-cases` say the same.
+/// nextest's own settings decide the verdicts, also beside an infra case. The exit code, the page, the history, JUnit and
+/// `--rerun-cases` agree.
 #[test]
 fn only_what_is_all_infra_exits_with_69() {
     let on_timeout = "[[profile.default.overrides]]\nfilter = 'test(around::waits)'\n\

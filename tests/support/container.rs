@@ -39,7 +39,7 @@ impl Engine {
     /// The same, with the C library of this host in its containers.
     ///
     /// # Errors
-    /// Why none can run.
+    /// The reason that no container can run.
     pub(crate) fn with_glibc() -> Result<Self, String> {
         let mut this = Self::start()?;
         this.rootfs.set_file_name("rootfs-glibc.tar");

@@ -42,15 +42,16 @@ pub(crate) fn program_place(name: &str, hash: &str) -> Result<String> {
     ))
 }
 
-/// Returns the script that unpacks the compressed program `PATH.gz`.
+/// Returns the script that unpacks the compressed program `PATH.gz`. It succeeds if the program is there at the end: two
+/// senders of one program use the same names, and the first one removes the compressed file.
 ///
 /// # Errors
 /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) if the path is invalid.
 pub(crate) fn unpack_program(path: &str) -> Result<String> {
     check_path(path)?;
     Ok(format!(
-        "p={path}; t=$p.$$; umask 077; if gzip -dc <\"$p.gz\" >\"$t\" && chmod 755 \"$t\" && mv -f \"$t\" \"$p\"; \
-         then rm -f \"$p.gz\"; else rm -f \"$t\" \"$p.gz\"; exit 1; fi",
+        "p={path}; t=$p.$$; umask 077; gzip -dc <\"$p.gz\" >\"$t\" && chmod 755 \"$t\" && mv -f \"$t\" \"$p\"; \
+         rm -f \"$t\" \"$p.gz\"; [ -x \"$p\" ]",
         path = quote(path),
     ))
 }
@@ -66,4 +67,31 @@ pub(crate) fn missing_libraries(path: &str) -> Result<String> {
         "o=$(LD_TRACE_LOADED_OBJECTS=1 {path} 2>&1); s=$?; printf '%s\\n' \"$o\" | grep 'not found'; exit $s",
         path = quote(path),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_another_sender_has_unpacked_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("kvd");
+        let unpack = || {
+            let script = unpack_program(program.to_str().unwrap()).unwrap();
+            let mut shell = crate::process::command("sh");
+            let output = shell.args(["-c", &script]).output().unwrap();
+            output.status.success()
+        };
+        let packed = folder.path().join("kvd.gz");
+        std::fs::write(&packed, "no archive").unwrap();
+        assert!(!unpack());
+        assert!(!program.exists() && !packed.exists());
+        let pack = format!("echo text | gzip >{}", quote(packed.to_str().unwrap()));
+        let packs = crate::process::command("sh").args(["-c", &pack]).status();
+        assert!(packs.unwrap().success());
+        assert!(unpack());
+        assert!(unpack());
+        assert_eq!(std::fs::read_to_string(&program).unwrap(), "text\n");
+    }
 }
