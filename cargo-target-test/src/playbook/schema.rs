@@ -20,6 +20,7 @@ use super::{
     env::Env,
     lifecycle::CountsAs,
     limit::Limit,
+    orchestration::OrchestrationSettings,
     overrides::Override,
     params::{ParamSchema, ParamsSchema},
     reading,
@@ -62,6 +63,7 @@ pub(super) struct PlaybookTables {
     report: ReportSettings,
     notify: NotifySettings,
     history: HistorySettings,
+    orchestration: OrchestrationSettings,
     /// Defaults for every target of a platform.
     platforms: BTreeMap<String, Common>,
     /// The kinds of system under test.
