@@ -29,7 +29,7 @@ use self::{
     qmp::Monitor,
 };
 use super::{
-    Deployed, Footprint, Found, InstanceSpec, Platform, SpecOf,
+    Deployed, Footprint, Found, InstanceSpec, NetworkKind, Platform, SpecOf,
     size::Size,
     values::{self, wrong},
 };
@@ -192,6 +192,10 @@ impl Platform for QemuPlatform {
 
     fn type_text(&self, spec: &SpecOf<Self>, _: &Deployed, text: &str) -> Result<()> {
         serial::type_text(spec, text)
+    }
+
+    fn network_kind(&self) -> Option<NetworkKind> {
+        Some(NetworkKind::Switch)
     }
 
     fn can_restore(&self) -> bool {

@@ -153,6 +153,17 @@ impl Engine {
             .find_map(|address| address.parse().ok()))
     }
 
+    /// Connects a container to a network, at this address.
+    pub(super) fn join(&self, network: &str, container: &str, ip: Option<&str>) -> Result<()> {
+        let mut line = vec!["network", "connect"];
+        if let Some(ip) = ip {
+            let option = if ip.contains(':') { "--ip6" } else { "--ip" };
+            line.extend([option, ip]);
+        }
+        line.extend([network, container]);
+        self.run(line).map(drop)
+    }
+
     /// The provenance of a container, or of its snapshot if it does not exist; empty if it has none.
     pub(super) fn provenance(&self, unique: &str) -> Provenance {
         let format = format!("{{{{index .Config.Labels {PROVENANCE:?}}}}}");

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::{
     super::{Provenance, read_end},
-    CONSOLE, Found, QemuSpec,
+    CONSOLE, Found, QemuSpec, line,
     qmp::Monitor,
 };
 use crate::{
@@ -176,12 +176,17 @@ fn tell(spec: &QemuSpec, command: &str) -> Result<()> {
 
 /// Takes the network link down or up.
 pub(super) fn link(spec: &QemuSpec, nic: u32, up: bool) -> Result<()> {
-    if nic != 0 {
-        let message = format!("`{}` has one network link, number 0", spec.instance);
+    let last = spec.nics.len() as u32;
+    if nic > last {
+        let name = &spec.instance;
+        let message = match last {
+            0 => format!("`{name}` has one network link, number 0"),
+            last => format!("`{name}` has the network links 0 to {last}"),
+        };
         return Err(Error::usage(message));
     }
     let mut monitor = Monitor::connect(&spec.scratch)?;
-    let link = json!({ "name": "net", "up": up });
+    let link = json!({ "name": line::link(nic), "up": up });
     monitor.ask("set_link", &link).map(drop)
 }
 
