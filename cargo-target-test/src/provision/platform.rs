@@ -8,6 +8,7 @@ pub mod command;
 pub mod container;
 mod erased;
 pub mod local;
+pub(super) mod mark;
 mod nic;
 pub mod qemu;
 mod registry;

@@ -10,6 +10,7 @@
 
 mod engine;
 mod line;
+mod network;
 mod parameters;
 
 use std::{
@@ -22,10 +23,8 @@ use std::{
 use rustix::process::Pid;
 use serde_json::{Value, json};
 
-use self::{
-    engine::Engine,
-    parameters::{ContainerParameters, ContainerTransport, PullPolicy},
-};
+pub(in crate::provision) use self::engine::Engine;
+use self::parameters::{ContainerParameters, ContainerTransport, PullPolicy};
 use super::{
     Attach, Deployed, FIRST_STATE, Footprint, Found, NetworkKind, Platform, SpecOf, cannot,
     values::{self, wrong},
