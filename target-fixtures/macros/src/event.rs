@@ -4,7 +4,7 @@
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
 use syn::{
-    FnArg, Ident, ItemFn, LitStr, Result, Token, Type,
+    FnArg, Ident, ItemFn, LitStr, Result, ReturnType, Token, Type,
     parse::{Parse, ParseStream},
     spanned::Spanned,
 };
@@ -37,6 +37,11 @@ pub(crate) fn event(arguments: &TokenStream, function: &ItemFn) -> Result<TokenS
         |(name, ty)| quote_spanned!(ty.span()=> __params.problem::<#ty>(::core::stringify!(#name))),
     );
     let passed = function.sig.inputs.iter().zip(&parameters).map(passed);
+    let span = match &function.sig.output {
+        ReturnType::Default => name.span(),
+        ReturnType::Type(_, ty) => ty.span(),
+    };
+    let call = quote_spanned!(span=> ::target_fixtures::__private::torn(#name(#(#passed),*)));
     let record = record("event", &path, &params(values));
     let registered = registered(
         &quote!(EVENTS),
@@ -81,7 +86,7 @@ pub(crate) fn event(arguments: &TokenStream, function: &ItemFn) -> Result<TokenS
                     __params: &::target_fixtures::__private::EventParams,
                 ) -> ::core::result::Result<(), ::target_fixtures::__private::FixtureFailure> {
                     let _ = (__fixtures, __all, __params);
-                    ::target_fixtures::__private::torn(#name(#(#passed),*))
+                    #call
                 }
             }
         };

@@ -352,7 +352,7 @@ impl Runner {
         message: Option<String>,
     ) {
         (self.tell)(BrokerRequest::SubResult(SubResult {
-            lane: path.first().cloned(),
+            lane: None,
             path,
             verdict,
             started: micros_since_1970(started),

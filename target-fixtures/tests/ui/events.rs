@@ -14,18 +14,10 @@ fn changes(db: &mut String) {}
 #[target_event]
 fn generic<T>(value: T) {}
 
-struct Opaque;
-
-#[target_event]
-fn takes_no_serde(value: Opaque) {}
-
 #[target_event]
 fn returns() -> u32 {
     3
 }
-
-#[target_event]
-fn unknown(no_such_fixture: &u32) {}
 
 orchestration!("not a name");
 orchestration!("limited", timeout = "5m");
