@@ -123,23 +123,6 @@ impl NetworkSpec {
         Ok(RunningNetwork { spec, medium })
     }
 
-    /// The link of a machine; `None` if it is not in the network.
-    pub fn nic(&self, machine: &str) -> Option<Nic> {
-        let mut members = self.members.iter();
-        let number = members.position(|member| member.name == machine)?;
-        let place = &self.place;
-        let attach = match self.kind {
-            NetworkKind::Switch => Attach::Socket(place.scratch.join(number.to_string())),
-            NetworkKind::Container => Attach::Network(place.unique.clone()),
-        };
-        Some(Nic {
-            network: self.name.clone(),
-            mac: mac(&place.unique, number),
-            address: self.members[number].address.clone(),
-            attach,
-        })
-    }
-
     /// Ends the network. Succeeds if it does not exist. Its containers must be deleted before.
     ///
     /// # Errors
@@ -231,6 +214,31 @@ fn switch_program() -> Result<PathBuf> {
 }
 
 impl RunningNetwork {
+    /// The link of a machine.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) if the machine is not in the network.
+    pub fn nic(&self, machine: &str) -> Result<Nic> {
+        let NetworkSpec {
+            name,
+            members,
+            place,
+            ..
+        } = &self.spec;
+        let number = members.iter().position(|member| member.name == machine);
+        let number = number.ok_or_else(|| self.unknown(machine))?;
+        let attach = match self.medium {
+            Medium::Switch(_) => Attach::Socket(place.scratch.join(number.to_string())),
+            Medium::Container { .. } => Attach::Network(place.unique.clone()),
+        };
+        Ok(Nic {
+            network: name.clone(),
+            mac: mac(&place.unique, number),
+            address: members[number].address.clone(),
+            attach,
+        })
+    }
+
     /// Checks that frames are carried.
     ///
     /// # Errors
