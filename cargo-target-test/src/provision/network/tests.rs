@@ -59,7 +59,7 @@ fn a_container_is_separated_from_all_others_and_returns_to_its_address() {
     assert!(calls.starts_with(expected), "{calls}");
     assert!(calls.ends_with("--subnet 10.9.0.0/24 net-1\n"), "{calls}");
     let attach = Attach::Network("net-1".to_owned());
-    assert_eq!(network.nic("a").unwrap().attach, attach);
+    assert_eq!(spec.nic("a").unwrap().attach, attach);
     let connected = || {
         let mut names: Vec<_> = fs::read_dir(folder.path().join("net-1"))
             .unwrap()
