@@ -100,3 +100,26 @@ fn virtual_machines_are_one_unit_on_networks_of_their_own() {
         .never_says("recycled");
     project.run(&["targets"]).says("no targets");
 }
+
+/// Networks that the platforms of their machines do not have.
+#[test]
+fn wrong_networks_are_found_before_a_run() {
+    for (platform, network, message) in [
+        (
+            "platform = \"local\"",
+            "",
+            "platform `local` has no networks",
+        ),
+        (
+            "platform = \"container\", image = \"x\"",
+            "rate = 1000",
+            "network `lan` of environment `net`: `delay`, `loss` and `rate` are for virtual machines",
+        ),
+    ] {
+        let project = Project::new("environments-wrong").playbook(&format!(
+            "[environments.net]\nnetworks.lan = {{ {network} }}\n\
+             roles.one = {{ {platform}, networks = [\"lan\"] }}\n"
+        ));
+        project.run(&["check"]).code(78).says(message);
+    }
+}

@@ -5,7 +5,7 @@
 
 mod networks;
 
-use std::{collections::BTreeMap, ops::Range, path::PathBuf};
+use std::{collections::BTreeMap, num::NonZeroU64, ops::Range, path::PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,7 @@ use toml::{
 
 use self::networks::{NetworkTable, NetworksWritten, NicWritten, RoleNetwork};
 use super::{
-    CountsAs, Definition, Lifecycle, Origin, PlaybookTarget,
+    CountsAs, Definition, Lifecycle, Limit, Origin, PlaybookTarget,
     diagnostic::{Problem, Problems},
     lifecycle::check_number,
     names::{valid_name, wrong_name},
@@ -154,7 +154,7 @@ pub struct MachineNetwork {
 }
 
 /// A network of an environment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct EnvironmentNetwork {
     /// The name.
@@ -164,6 +164,15 @@ pub struct EnvironmentNetwork {
     /// True if the playbook sets the subnet; else any other serves as well.
     #[serde(default)]
     pub is_fixed: bool,
+    /// The time that each frame takes from one machine to another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay: Option<Limit>,
+    /// The share of frames that are lost, from 0 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss: Option<f64>,
+    /// The number of bits that each machine can send per second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<NonZeroU64>,
 }
 
 /// A role of the playbook that is being checked.

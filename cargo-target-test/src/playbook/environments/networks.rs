@@ -1,6 +1,6 @@
 //! The networks of an environment: their subnets, and the addresses of the machines.
 
-use std::{fmt, net::Ipv4Addr, ops::Range};
+use std::{fmt, net::Ipv4Addr, num::NonZeroU64, ops::Range};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -11,6 +11,7 @@ use toml::{
 
 use super::{EnvironmentNetwork, MachineNetwork, wrong_part};
 use crate::playbook::{
+    Limit,
     diagnostic::{Problem, Problems},
     reading::{read, table, with_article},
 };
@@ -24,6 +25,13 @@ pub(in crate::playbook) struct NetworkTable {
     subnet: Option<Spanned<String>>,
     /// False for interfaces without addresses, on which tests build their own. Default: true.
     configure: Option<bool>,
+    /// The time that each frame takes from one virtual machine to another: `"20ms"`. Default: none.
+    delay: Option<Limit>,
+    /// The share of frames between virtual machines that are lost, from 0 to 1. Default: 0.
+    #[schemars(with = "f64")]
+    loss: Option<Spanned<f64>>,
+    /// The number of bits that each virtual machine can send per second. Default: any.
+    rate: Option<NonZeroU64>,
 }
 
 /// A network in a role's `networks`, with keys.
@@ -57,6 +65,9 @@ pub(super) struct NetworksWritten(Vec<WrittenNetwork>);
 
 struct WrittenNetwork {
     name: Spanned<String>,
+    delay: Option<Limit>,
+    loss: Option<f64>,
+    rate: Option<NonZeroU64>,
     subnet: Option<Subnet>,
     is_fixed: bool,
     configure: bool,
@@ -147,8 +158,19 @@ impl NetworksWritten {
                 }
                 Some(subnet)
             });
+            let loss = table.loss.map(|written| {
+                if !(0.0..=1.0).contains(written.get_ref()) {
+                    let message = format!("invalid loss `{}`", written.get_ref());
+                    let problem = Problem::new(message, written.span());
+                    problems.add(problem.label("must be from 0 to 1"));
+                }
+                written.into_inner()
+            });
             networks.push(WrittenNetwork {
                 name,
+                delay: table.delay,
+                loss,
+                rate: table.rate,
                 subnet,
                 is_fixed: false,
                 configure: table.configure.unwrap_or(true),
@@ -278,6 +300,9 @@ impl NetworksWritten {
             all.push(nics);
         }
         let networks = self.0.into_iter().map(|network| EnvironmentNetwork {
+            delay: network.delay,
+            loss: network.loss,
+            rate: network.rate,
             is_fixed: network.is_fixed,
             name: network.name.into_inner(),
             subnet: network

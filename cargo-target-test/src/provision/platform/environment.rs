@@ -7,6 +7,7 @@
 
 use std::{
     collections::BTreeMap,
+    num::NonZeroU64,
     panic::resume_unwind,
     sync::{Arc, mpsc},
     thread,
@@ -25,7 +26,7 @@ use crate::{
     connect::Reach,
     error::{Error, Result},
     failpoint,
-    playbook::{ENVIRONMENT, EnvironmentParameters, RoleMachine},
+    playbook::{ENVIRONMENT, EnvironmentNetwork, EnvironmentParameters, RoleMachine},
     provision::network::{self, Conditions, NetworkMember, NetworkSpec, RunningNetwork},
     secret::Lookup,
     sync,
@@ -193,6 +194,13 @@ impl EnvironmentPlatform {
                 );
                 return Err(wrong(message));
             }
+            let conditions = conditions(network);
+            if kind == NetworkKind::Container && conditions != Conditions::default() {
+                let (name, environment) = (&network.name, &spec.target);
+                return Err(wrong(format!(
+                    "network `{name}` of environment `{environment}`: `delay`, `loss` and `rate` are for virtual machines"
+                )));
+            }
             let has_addresses = members.iter().any(|member| member.address.is_some());
             let unique = format!("{}-{}.net", spec.unique, network.name);
             all.push(ChosenNetwork {
@@ -203,7 +211,7 @@ impl EnvironmentPlatform {
                     engine,
                     subnet: has_addresses.then(|| network.subnet.clone()),
                     members,
-                    conditions: Conditions::default(),
+                    conditions,
                     place: InstanceSpec {
                         scratch: spec.scratch.join(format!("{}.net", network.name)),
                         unique,
@@ -244,6 +252,15 @@ impl EnvironmentPlatform {
         };
         machines.iter().zip(acted).map(named).collect()
     }
+}
+
+/// The conditions on the links of a network without a fault.
+fn conditions(network: &EnvironmentNetwork) -> Conditions {
+    let mut conditions = Conditions::default();
+    conditions.delay = network.delay.map_or(conditions.delay, |delay| delay.0);
+    conditions.loss = network.loss.unwrap_or(conditions.loss);
+    conditions.rate = network.rate.map(NonZeroU64::get);
+    conditions
 }
 
 fn without_networks(spec: &EnvironmentSpec, machine: &RoleMachine) -> Error {
