@@ -69,7 +69,7 @@ pub use self::{
     reference::KeyReference,
     reports::{NotifyOn, NotifySettings, ReportSettings},
     scenario::{Mode, Scenario, chosen as chosen_scenarios, matches, staged},
-    schema::{HistorySettings, PoolSettings, Select, Store},
+    schema::{HistorySettings, OnTargetSettings, PoolSettings, Select, Store},
     tables::{Defaults, MetadataKey, MetadataSettings, Rules},
     wait::{Pattern, Wait},
 };
@@ -100,6 +100,9 @@ pub struct Playbook {
     /// The `[history]` table; its path is absolute.
     #[serde(skip_serializing_if = "HistorySettings::is_default")]
     pub history: HistorySettings,
+    /// The `[on-target]` table.
+    #[serde(skip_serializing_if = "OnTargetSettings::is_default")]
+    pub on_target: OnTargetSettings,
     /// The recipes, by name.
     pub recipes: BTreeMap<String, Recipe>,
     /// The tables about tests.
@@ -279,6 +282,7 @@ pub fn load(
     let (select, pool) = (written.select, written.pool.clone());
     let (report, notify) = (written.report.clone(), written.notify.clone());
     let (recipes, history) = (written.recipes.clone(), written.history.clone());
+    let on_target = written.on_target.clone();
     let rules = std::mem::take(&mut written.rules);
     rules.check(&recipes, written.target_names().as_deref(), &mut problems);
     let targets = resolve::resolve(written, overrides, platforms, &mut problems);
@@ -291,6 +295,7 @@ pub fn load(
         report,
         notify,
         history,
+        on_target,
         recipes,
         rules: rules.rules,
         targets,

@@ -16,6 +16,7 @@ const TABLES: &[(&str, &str, &str)] = &[
     ("report", "`[report]`", "/$defs/ReportSettings"),
     ("notify", "`[notify]`", "/$defs/NotifySettings"),
     ("history", "`[history]`", "/$defs/HistorySettings"),
+    ("on-target", "`[on-target]`", "/$defs/OnTargetSettings"),
     ("defaults", "`[defaults]`", "/$defs/Defaults"),
     ("targets", "`[[targets]]`, all platforms", "/$defs/Common"),
     ("recipes", "`[recipes.NAME]`", "/$defs/Recipe"),
