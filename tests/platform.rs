@@ -183,6 +183,7 @@ fn order(directory: &Path) -> InstanceSpec {
             "delete-timeout": "1m", "params": {}}),
         directory: directory.to_owned(),
         scratch,
+        nics: Vec::new(),
     }
 }
 

@@ -32,7 +32,7 @@ pub use self::{
     signal::{code_of_signal, signal_name, signal_number, signal_of_code},
     table::{LeftProcess, user},
     version::{ProgramVersion, warn_if_older},
-    watch::{Watch, ancestors, children, reap_descendants, shortest, start_time},
+    watch::{StartedProcess, Watch, ancestors, children, reap_descendants, shortest, start_time},
 };
 pub(crate) use self::{
     ready::{readable, ready},

@@ -9,6 +9,7 @@ mod existing;
 mod instances;
 mod lease;
 mod machine;
+pub mod network;
 mod orphan;
 mod owner;
 pub mod platform;

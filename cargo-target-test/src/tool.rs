@@ -12,7 +12,10 @@ use crate::{
     error::Result,
     execute::runner,
     process,
-    provision::platform::{Platform, Platforms},
+    provision::{
+        network,
+        platform::{Platform, Platforms},
+    },
     ui,
 };
 
@@ -99,12 +102,18 @@ impl Tool {
 
     fn run(&self, words: Vec<OsString>) -> u8 {
         process::write_no_core();
+        network::this_is_a_tool();
         // nextest starts a runner for each case, which must be fast.
         if let Some(verb) = words
             .get(1)
             .filter(|verb| runner::VERBS.iter().any(|one| *verb == *one))
         {
             return runner::main(&verb.clone(), words[2..].to_vec());
+        }
+        if let [_, verb, folder] = &*words
+            && verb == network::VERB
+        {
+            return network::serve(folder.as_ref());
         }
         let cli = match Cli::parse(words) {
             Ok(cli) => cli,

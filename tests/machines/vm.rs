@@ -277,6 +277,7 @@ fn order(folder: &Path, images: &Images) -> InstanceSpec {
         parameters: json!({ "kernel": images.file("vmlinuz"), "disks": ["1 GiB"] }),
         directory: folder.to_owned(),
         scratch,
+        nics: Vec::new(),
     }
 }
 

@@ -8,6 +8,7 @@ use std::{
 };
 
 use rustix::process::Pid;
+use serde::{Deserialize, Serialize};
 
 use tokio::io::unix::AsyncFd;
 
@@ -77,6 +78,28 @@ impl Watch {
 /// `None` if the process has ended or is a zombie, or without `/proc`.
 pub fn start_time(pid: Pid) -> Option<u64> {
     ProcessEntry::of(pid).map(|process| process.started)
+}
+
+/// A process that outlives its starter: its id, and its start time, which distinguishes it from a later one with the id.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StartedProcess {
+    /// The process id.
+    pub pid: i32,
+    /// The start time, in clock ticks since the host's boot.
+    pub started: Option<u64>,
+}
+
+impl StartedProcess {
+    /// The process that has this id now.
+    pub fn of(pid: i32) -> Self {
+        let started = Pid::from_raw(pid).and_then(start_time);
+        Self { pid, started }
+    }
+
+    /// True if the process has not ended.
+    pub fn lives(self) -> bool {
+        self.started.is_some() && Self::of(self.pid) == self
+    }
 }
 
 /// Returns the ids of a process's parent, its parent's parent, and so on.

@@ -8,6 +8,8 @@ pub mod command;
 pub mod container;
 mod erased;
 pub mod local;
+pub(super) mod mark;
+mod nic;
 pub mod qemu;
 mod registry;
 mod size;
@@ -28,7 +30,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-pub use self::{erased::DynPlatform, registry::Platforms};
+pub use self::{
+    erased::DynPlatform,
+    nic::{Attach, NetworkKind, Nic},
+    registry::Platforms,
+};
 use crate::{
     connect::{self, Reach, Transport},
     error::{Error, Result},
@@ -164,6 +170,11 @@ pub trait Platform: Send + Sync + 'static {
         BTreeMap::new()
     }
 
+    /// The kind of networks that the instances can join by [`InstanceSpec::nics`]. `None` (the default) if they cannot.
+    fn network_kind(&self) -> Option<NetworkKind> {
+        None
+    }
+
     /// Memory, disk and cores that an instance occupies on this host. Nothing by default.
     fn footprint(&self, _parameters: &Self::Parameters) -> Footprint {
         Footprint::default()
@@ -258,7 +269,8 @@ pub trait Platform: Send + Sync + 'static {
         Err(cannot(self.name(), "restore", spec))
     }
 
-    /// Takes network link number `nic` of the instance down or up.
+    /// Takes network link number `nic` of the instance down or up: 0 is the link by which the tool reaches the instance,
+    /// the others are [`InstanceSpec::nics`].
     ///
     /// # Errors
     /// Fails if the link does not exist. By default: the platform does not support it.
@@ -373,6 +385,9 @@ pub struct InstanceSpec<P = Value> {
     /// The origin of the instance, which everything that the platform creates should carry.
     #[serde(default)]
     pub provenance: Provenance,
+    /// The links to the networks of its environment.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nics: Vec<Nic>,
 }
 
 /// The origin of what a platform creates, by which it is collected without its pool. Times are in seconds since 1970.
@@ -413,6 +428,7 @@ impl<P> InstanceSpec<P> {
             directory: self.directory.clone(),
             scratch: self.scratch.clone(),
             provenance: self.provenance.clone(),
+            nics: self.nics.clone(),
         }
     }
 

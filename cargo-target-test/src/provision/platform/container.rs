@@ -10,6 +10,7 @@
 
 mod engine;
 mod line;
+mod network;
 mod parameters;
 
 use std::{
@@ -22,12 +23,10 @@ use std::{
 use rustix::process::Pid;
 use serde_json::{Value, json};
 
-use self::{
-    engine::Engine,
-    parameters::{ContainerParameters, ContainerTransport, PullPolicy},
-};
+pub(in crate::provision) use self::engine::Engine;
+use self::parameters::{ContainerParameters, ContainerTransport, PullPolicy};
 use super::{
-    Deployed, FIRST_STATE, Footprint, Found, Platform, SpecOf, cannot,
+    Attach, Deployed, FIRST_STATE, Footprint, Found, NetworkKind, Platform, SpecOf, cannot,
     values::{self, wrong},
 };
 use crate::{
@@ -120,9 +119,14 @@ impl Platform for ContainerPlatform {
         remove(&engine, spec)?;
         let image = image(&engine, spec, progress)?;
         engine.deploying(START, start(&engine, spec, &image)?)?;
+        join_networks(&engine, spec)?;
         let deployed = started(&engine, spec);
         // A container that ended at once is as a machine that does not boot.
         deployed.map_err(|error| error.with_crash(engine.main_process(spec).is_err()))
+    }
+
+    fn network_kind(&self) -> Option<NetworkKind> {
+        Some(NetworkKind::Container)
     }
 
     fn can_restore(&self) -> bool {
@@ -161,6 +165,7 @@ impl Platform for ContainerPlatform {
         let mut spec = spec.clone();
         spec.parameters.pull = PullPolicy::Never;
         engine.within(START, start(&engine, &spec, &state)?)?;
+        join_networks(&engine, &spec)?;
         started(&engine, &spec)
     }
 
@@ -285,6 +290,17 @@ fn start(engine: &Engine, spec: &ContainerSpec, image: &str) -> Result<Command> 
     let mut command = engine.command(line::arguments(spec, image));
     command.envs(secret::values(&spec.bound_env(&spec.parameters.env))?);
     Ok(command)
+}
+
+/// Connects the container to the networks of its environment, beside the one that it was started with.
+fn join_networks(engine: &Engine, spec: &ContainerSpec) -> Result<()> {
+    for nic in &spec.nics {
+        // A container has no link to a switch: the playbook is checked.
+        if let Attach::Network(network) = &nic.attach {
+            engine.join(network, &spec.unique, nic.ip())?;
+        }
+    }
+    Ok(())
 }
 
 /// Returns the container that was started.

@@ -7,7 +7,7 @@ use schemars::generate::SchemaSettings;
 use serde::{Deserialize, Serialize, de::Error as _};
 use serde_json::{Value, json};
 
-use super::{Deployed, Footprint, Found, InstanceSpec, Ownership, Platform, SpecOf};
+use super::{Deployed, Footprint, Found, InstanceSpec, NetworkKind, Ownership, Platform, SpecOf};
 use crate::{
     connect::Transport,
     error::{Error, Result},
@@ -32,6 +32,7 @@ macro_rules! dyn_platform {
             fn connect(&self, spec: &InstanceSpec, deployed: &Deployed) -> Arc<dyn Transport>;
             fn console(&self, spec: &InstanceSpec) -> Option<PathBuf>;
             fn can_restore(&self) -> bool;
+            fn network_kind(&self) -> Option<NetworkKind>;
             $(fn $method(&self, spec: &InstanceSpec, $($name: $type),*) -> Result<$output>;)*
             $(fn $search(&self, $key: &str, like: Option<&InstanceSpec>) -> Result<$found>;)*
         }
@@ -60,6 +61,10 @@ macro_rules! dyn_platform {
 
             fn can_restore(&self) -> bool {
                 self.0.can_restore()
+            }
+
+            fn network_kind(&self) -> Option<NetworkKind> {
+                self.0.network_kind()
             }
 
             $(fn $method(&self, spec: &InstanceSpec, $($name: $type),*) -> Result<$output> {

@@ -24,12 +24,13 @@ use serde_json::json;
 
 use self::{
     line::QemuCommand,
-    machine::QemuProcess,
+    machine::{MARK, QemuProcess},
     parameters::{Disk, QemuParameters},
     qmp::Monitor,
 };
 use super::{
-    Deployed, Footprint, Found, InstanceSpec, Platform, SpecOf,
+    Deployed, Footprint, Found, InstanceSpec, NetworkKind, Platform, SpecOf,
+    mark::Mark,
     size::Size,
     values::{self, wrong},
 };
@@ -37,7 +38,7 @@ use crate::{
     bounded,
     connect::{Reach, SshReach},
     error::{Error, Result},
-    process::{self, ProgramVersion},
+    process::{self, ProgramVersion, StartedProcess},
     secret::Lookup,
 };
 
@@ -194,6 +195,10 @@ impl Platform for QemuPlatform {
         serial::type_text(spec, text)
     }
 
+    fn network_kind(&self) -> Option<NetworkKind> {
+        Some(NetworkKind::Switch)
+    }
+
     fn can_restore(&self) -> bool {
         true
     }
@@ -231,8 +236,7 @@ impl Platform for QemuPlatform {
     }
 
     fn renew(&self, spec: &SpecOf<Self>, _: Option<&Deployed>) -> Result<()> {
-        let file = spec.scratch.join(machine::EXPIRES);
-        Ok(fs_err::write(file, spec.provenance.expires.to_string())?)
+        Mark::renew(spec)
     }
 }
 
@@ -262,14 +266,14 @@ fn start(spec: &QemuSpec, line: &QemuCommand<'_>) -> Result<QemuProcess> {
         .arg("-pidfile")
         .arg(&pid_file);
     command.current_dir(&spec.scratch);
-    machine::mark(&mut command, spec);
+    MARK.put(&mut command, spec);
     let finished = process::Spawn::new(command).run(b"", START, &|_| {})?;
     let name = &spec.instance;
     let refused = |words| Error::infra(format!("QEMU failed to start `{name}`: {words}"));
     finished.text().map_err(refused)?;
     let pid = bounded::read_to_string(&pid_file)?.trim().parse();
     let none = |_| Error::infra(format!("QEMU started no process for `{name}`"));
-    Ok(QemuProcess::of(pid.map_err(none)?))
+    Ok(QemuProcess(StartedProcess::of(pid.map_err(none)?)))
 }
 
 /// The port of this host that QEMU chose and forwards to the machine.

@@ -142,6 +142,7 @@ pub(super) mod tests {
     pub(in super::super) fn spec<P>(directory: &Path, parameters: P) -> InstanceSpec<P> {
         InstanceSpec {
             provenance: Default::default(),
+            nics: Vec::new(),
             instance: "alpha-0".into(),
             target: "alpha".into(),
             index: 0,

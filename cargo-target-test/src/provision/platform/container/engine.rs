@@ -26,14 +26,14 @@ const IMPORTED: &str = "localhost/cargo-target-test";
 
 /// An engine that answers.
 #[derive(Clone, Debug)]
-pub(super) struct Engine(pub(super) String);
+pub(in crate::provision) struct Engine(pub(in crate::provision) String);
 
 impl Engine {
     /// Returns the requested engine, or the first one that answers.
     ///
     /// # Errors
     /// The error of each engine that was tried.
-    pub(super) fn choose(asked: Option<&str>) -> Result<Self> {
+    pub(in crate::provision) fn choose(asked: Option<&str>) -> Result<Self> {
         let mut said = Vec::new();
         for name in asked.map_or(KNOWN.to_vec(), |name| vec![name]) {
             let engine = Self(name.to_owned());
@@ -49,7 +49,7 @@ impl Engine {
     }
 
     /// Returns every known engine that answers.
-    pub(super) fn all() -> Vec<Self> {
+    pub(in crate::provision) fn all() -> Vec<Self> {
         let known = KNOWN.map(|name| Self(name.to_owned()));
         known
             .into_iter()
@@ -77,7 +77,10 @@ impl Engine {
     ///
     /// # Errors
     /// The engine's own message.
-    pub(super) fn run<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Result<String> {
+    pub(in crate::provision) fn run<'a>(
+        &self,
+        arguments: impl IntoIterator<Item = &'a str>,
+    ) -> Result<String> {
         self.within(LIMIT, self.command(arguments))
     }
 

@@ -5,7 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{CONSOLE, QemuSpec, qmp, seed, serial};
+use super::{
+    super::nic::{Attach, relative},
+    CONSOLE, QemuSpec, qmp, seed, serial,
+};
 
 /// The choices for one machine.
 pub(super) struct QemuCommand<'a> {
@@ -68,12 +71,27 @@ impl QemuCommand<'_> {
     }
 
     fn network(&self, line: &mut Arguments) {
-        let port = self.spec.parameters.port;
+        let (id, port) = (link(0), self.spec.parameters.port);
         line.pair(
             "-netdev",
-            format!("user,id=net,hostfwd=tcp:127.0.0.1:0-:{port}"),
+            format!("user,id={id},hostfwd=tcp:127.0.0.1:0-:{port}"),
         );
-        line.pair("-device", "virtio-net-pci,netdev=net");
+        line.pair("-device", format!("virtio-net-pci,netdev={id}"));
+        for (number, nic) in (1..).zip(&self.spec.nics) {
+            // A machine cannot join a network of containers: it has no link to it.
+            let Attach::Socket(socket) = &nic.attach else {
+                continue;
+            };
+            let (id, socket) = (link(number), text(&relative(&self.spec.scratch, socket)));
+            line.pair(
+                "-netdev",
+                format!("stream,id={id},server=off,addr.type=unix,addr.path={socket}"),
+            );
+            line.pair(
+                "-device",
+                format!("virtio-net-pci,netdev={id},mac={}", nic.mac),
+            );
+        }
     }
 
     fn boot(&self, line: &mut Arguments) {
@@ -97,6 +115,14 @@ impl Arguments {
 
     fn flags(&mut self, flags: &str) {
         self.0.extend(flags.split(' ').map(OsString::from));
+    }
+}
+
+/// QEMU's name of a network link. Number 0 is the one with the SSH port.
+pub(super) fn link(number: u32) -> String {
+    match number {
+        0 => "net".to_owned(),
+        number => format!("nic{number}"),
     }
 }
 
@@ -133,7 +159,13 @@ fn with_console(append: &str) -> String {
 mod tests {
     use serde_json::json;
 
-    use super::{super::super::values::tests::spec, *};
+    use super::{
+        super::{
+            super::{nic::Nic, values::tests::spec},
+            parameters::QemuParameters,
+        },
+        *,
+    };
 
     fn line(parameters: serde_json::Value, accel: &str, disks: &[PathBuf]) -> String {
         let parameters = serde_json::from_value(parameters).unwrap();
@@ -214,5 +246,44 @@ mod tests {
             assert!(line.contains(part), "{line}");
         }
         assert!(!line.contains("-kernel"), "{line}");
+    }
+
+    #[test]
+    fn links_to_networks_follow_the_link_of_the_tool() {
+        let nic = |mac: &str, attach| Nic {
+            network: "lab".to_owned(),
+            mac: mac.to_owned(),
+            address: None,
+            attach,
+        };
+        let mut spec = spec(Path::new("/book"), QemuParameters::default());
+        spec.scratch = "/pool/debian".into();
+        spec.nics = vec![
+            nic("52:54:00:00:00:01", Attach::Socket("/pool/lan,a/0".into())),
+            nic("52:54:00:00:00:02", Attach::Socket("/pool/debian/1".into())),
+        ];
+        let mut line = Arguments(Vec::new());
+        let command = QemuCommand {
+            spec: &spec,
+            accel: "tcg",
+            disks: &[],
+            state: None,
+        };
+        command.network(&mut line);
+        let expected = [
+            "-netdev",
+            "user,id=net,hostfwd=tcp:127.0.0.1:0-:22",
+            "-device",
+            "virtio-net-pci,netdev=net",
+            "-netdev",
+            "stream,id=nic1,server=off,addr.type=unix,addr.path=../lan,,a/0",
+            "-device",
+            "virtio-net-pci,netdev=nic1,mac=52:54:00:00:00:01",
+            "-netdev",
+            "stream,id=nic2,server=off,addr.type=unix,addr.path=1",
+            "-device",
+            "virtio-net-pci,netdev=nic2,mac=52:54:00:00:00:02",
+        ];
+        assert_eq!(line.0, expected);
     }
 }

@@ -6,29 +6,22 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
-    super::{Provenance, read_end},
-    CONSOLE, Found, QemuSpec,
+    super::{Provenance, mark::Mark, read_end},
+    CONSOLE, Found, QemuSpec, line,
     qmp::Monitor,
 };
 use crate::{
     bounded,
     error::{Error, Result},
-    process::{self, LeftProcess},
+    process::StartedProcess,
 };
 
-/// The variable that marks a machine's process with its unique name.
-const MARK: &str = "TARGET_TEST_MACHINE";
-/// The variable that marks every process of a platform with the pool's label.
-const LABEL: &str = "TARGET_TEST_LABEL";
-/// The variable with the machine's [`Provenance`], as JSON.
-const PROVENANCE: &str = "TARGET_TEST_PROVENANCE";
-/// The file with a later expiry of the machine, in seconds since 1970.
-pub(super) const EXPIRES: &str = "expires";
+/// The mark of a machine's process.
+pub(super) const MARK: Mark = Mark("TARGET_TEST_MACHINE");
 /// The file with the console's length at the last reset; older output is ignored.
 const FROM: &str = "console.from";
 /// The maximum size of the console's end, in bytes.
@@ -40,64 +33,33 @@ const LINES: usize = 15;
 
 /// The process of a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct QemuProcess {
-    pub(super) pid: i32,
-    /// The start time, in clock ticks since the host's boot.
-    pub(super) started: Option<u64>,
-}
-
-/// Marks the process that becomes a machine.
-pub(super) fn mark(command: &mut std::process::Command, spec: &QemuSpec) {
-    let provenance = json!(spec.provenance).to_string();
-    command.env(LABEL, &spec.label).env(MARK, &spec.unique);
-    command.env(PROVENANCE, provenance);
-}
+#[serde(transparent)]
+pub(super) struct QemuProcess(pub(super) StartedProcess);
 
 /// Kills the machine of this instance, if it runs.
 ///
 /// # Errors
 /// Fails if it still runs.
 pub(super) fn kill(spec: &QemuSpec) -> Result<()> {
-    match process::kill_marked(MARK, &spec.unique).as_slice() {
-        [] => Ok(()),
-        left => {
-            let (left, instance) = (LeftProcess::list(left), &spec.instance);
-            let message = format!("failed to end the virtual machine of `{instance}`: {left}");
-            Err(Error::infra(message))
-        }
-    }
+    let what = format!("the virtual machine of `{}`", spec.instance);
+    MARK.kill(&spec.unique, &what)
 }
 
 /// Returns the machines of this host that `is_wanted` accepts by their label and provenance.
 pub(super) fn find(is_wanted: impl Fn(&str, &Provenance) -> bool) -> Vec<Found> {
-    let all = process::variables([MARK, LABEL, PROVENANCE]).into_iter();
-    let found = |[unique, label, provenance]: [String; 3]| {
-        // Machines of older versions have none.
-        let mut provenance: Provenance = serde_json::from_str(&provenance).unwrap_or_default();
-        let folder = provenance.pool.join("instances").join(&unique);
-        let later = bounded::read_to_string(&folder.join(EXPIRES)).unwrap_or_default();
-        provenance.expires = later.parse().unwrap_or(provenance.expires);
+    let found = MARK.find(is_wanted).into_iter();
+    let found = found.map(|(unique, provenance)| {
         let what = format!("virtual machine `{unique}`");
-        is_wanted(&label, &provenance).then(|| Found {
+        Found {
             parameters: json!({ "kernel": "-" }),
             provenance,
             ..Found::new(unique, what)
-        })
-    };
-    all.filter_map(found).collect()
+        }
+    });
+    found.collect()
 }
 
 impl QemuProcess {
-    pub(super) fn of(pid: i32) -> Self {
-        let started = Pid::from_raw(pid).and_then(process::start_time);
-        Self { pid, started }
-    }
-
-    fn lives(self) -> bool {
-        let started = Pid::from_raw(self.pid).and_then(process::start_time);
-        started.is_some() && started == self.started
-    }
-
     /// Checks that the process and its kernel run.
     pub(super) fn check(self, spec: &QemuSpec) -> Result<()> {
         let name = &spec.instance;
@@ -108,7 +70,7 @@ impl QemuProcess {
         if console(spec).contains("Kernel panic - not syncing") {
             return crashed("its kernel panicked");
         }
-        if !self.lives() {
+        if !self.0.lives() {
             return gone("its virtual machine has ended");
         }
         match status(spec).as_deref() {
@@ -127,7 +89,7 @@ impl QemuProcess {
         let asked = Monitor::connect(&spec.scratch)
             .and_then(|mut monitor| monitor.ask("system_powerdown", &json!({})));
         let started = Instant::now();
-        let runs = || self.lives() && status(spec).as_deref() != Some(DOWN);
+        let runs = || self.0.lives() && status(spec).as_deref() != Some(DOWN);
         while asked.is_ok() && runs() && started.elapsed() < limit {
             thread::sleep(Duration::from_millis(20));
         }
@@ -176,12 +138,17 @@ fn tell(spec: &QemuSpec, command: &str) -> Result<()> {
 
 /// Takes the network link down or up.
 pub(super) fn link(spec: &QemuSpec, nic: u32, up: bool) -> Result<()> {
-    if nic != 0 {
-        let message = format!("`{}` has one network link, number 0", spec.instance);
+    let last = spec.nics.len() as u32;
+    if nic > last {
+        let name = &spec.instance;
+        let message = match last {
+            0 => format!("`{name}` has one network link, number 0"),
+            last => format!("`{name}` has the network links 0 to {last}"),
+        };
         return Err(Error::usage(message));
     }
     let mut monitor = Monitor::connect(&spec.scratch)?;
-    let link = json!({ "name": "net", "up": up });
+    let link = json!({ "name": line::link(nic), "up": up });
     monitor.ask("set_link", &link).map(drop)
 }
 

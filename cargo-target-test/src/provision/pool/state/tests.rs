@@ -19,6 +19,7 @@ pub(crate) fn record(id: &str, target: &str, index: u32, hash: &str) -> Record {
             parameters: Value::Null,
             directory: PathBuf::new(),
             scratch: PathBuf::new(),
+            nics: Vec::new(),
         },
         platform: "fake".to_owned(),
         tool: None,

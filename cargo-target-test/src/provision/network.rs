@@ -1,0 +1,447 @@
+//! Networks between the instances of an environment.
+//!
+//! Virtual machines are joined by a switch, a process of this host in user space that needs no right: it outlives the tool,
+//! and its links can be slow, lossy or cut. Containers are joined by a network of their engine.
+//!
+//! Must not know pools and playbooks.
+
+mod capture;
+mod conditions;
+mod control;
+mod port_stream;
+mod serve;
+mod switch;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+pub use self::conditions::{Conditions, NetworkFault};
+pub(crate) use self::serve::serve;
+use self::serve::{SwitchPlan, SwitchRequest};
+use super::platform::{
+    Attach, Found, InstanceSpec, NetworkKind, Nic, Provenance, container::Engine, mark::Mark,
+};
+use crate::{
+    bounded,
+    error::{Error, Result},
+    process::{self, StartedProcess},
+};
+
+/// The verb of the tool that serves as a switch.
+pub(crate) const VERB: &str = "network-switch";
+/// The mark of a switch's process.
+const MARK: Mark = Mark("TARGET_TEST_NETWORK");
+/// The file with the errors of a switch, in its folder.
+const LOG: &str = "switch.log";
+/// The time limit for a switch to start.
+const START: Duration = Duration::from_secs(20);
+
+/// The specification of one network. Durable before [`up`](NetworkSpec::up).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NetworkSpec {
+    /// The network's name in the playbook: `lab`.
+    pub name: String,
+    /// The kind of machines that it joins.
+    pub kind: NetworkKind,
+    /// The engine of the containers: a program; `None` for the first one that answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<String>,
+    /// The addresses of the network: `10.77.1.0/24`. `None` if its links have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subnet: Option<String>,
+    /// The machines.
+    pub members: Vec<NetworkMember>,
+    /// The conditions on its links without a fault. Containers have none.
+    #[serde(default)]
+    pub conditions: Conditions,
+    /// The label of the pool, the unique name, the folder and the origin. Its parameters are not used.
+    pub place: InstanceSpec,
+}
+
+/// A machine of a network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NetworkMember {
+    /// The name within the environment: `tester1`.
+    pub name: String,
+    /// [`InstanceSpec::unique`] of the machine.
+    pub unique: String,
+    /// The address with the length of its prefix; `None` if tests configure the link.
+    pub address: Option<String>,
+}
+
+/// A network that was started, as the pool records it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunningNetwork {
+    name: String,
+    unique: String,
+    members: Vec<NetworkMember>,
+    medium: Medium,
+}
+
+/// The carrier of frames.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Medium {
+    Switch {
+        process: StartedProcess,
+        folder: PathBuf,
+    },
+    Container {
+        engine: String,
+    },
+}
+
+/// True if this program is a tool, which can serve as a switch.
+static IS_TOOL: AtomicBool = AtomicBool::new(false);
+
+/// Declares that this program has the verb [`VERB`].
+pub(crate) fn this_is_a_tool() {
+    IS_TOOL.store(true, Ordering::Relaxed);
+}
+
+impl NetworkSpec {
+    /// Starts the network. A second call, after an interruption, replaces what the first one started.
+    ///
+    /// # Errors
+    /// The reason that there is no network. [`NetworkSpec::down`] removes what was created.
+    pub fn up(&self) -> Result<RunningNetwork> {
+        self.down()?;
+        let medium = match self.kind {
+            NetworkKind::Switch => self.start_switch()?,
+            NetworkKind::Container => {
+                let engine = Engine::choose(self.engine.as_deref())?;
+                let (label, origin) = (self.place.label.as_str(), &self.place.provenance);
+                engine.create_network(
+                    &self.place.unique,
+                    (label, origin),
+                    self.subnet.as_deref(),
+                )?;
+                Medium::Container { engine: engine.0 }
+            }
+        };
+        Ok(RunningNetwork {
+            name: self.name.clone(),
+            unique: self.place.unique.clone(),
+            members: self.members.clone(),
+            medium,
+        })
+    }
+
+    /// Ends the network. Succeeds if it does not exist. Its containers must be deleted before.
+    ///
+    /// # Errors
+    /// The reason that it may still exist.
+    pub fn down(&self) -> Result<()> {
+        match self.kind {
+            NetworkKind::Switch => MARK.kill(
+                &self.place.unique,
+                &format!("the switch of network `{}`", self.name),
+            ),
+            NetworkKind::Container => {
+                Engine::choose(self.engine.as_deref())?.remove_network(&self.place.unique)
+            }
+        }
+    }
+
+    /// Writes a later [`Provenance::expires`] beside the network.
+    ///
+    /// # Errors
+    /// Fails if the network keeps its earlier expiry.
+    pub fn renew(&self) -> Result<()> {
+        match self.kind {
+            NetworkKind::Switch => Mark::renew(&self.place),
+            NetworkKind::Container => Ok(()),
+        }
+    }
+
+    fn start_switch(&self) -> Result<Medium> {
+        let folder = &self.place.scratch;
+        fs_err::create_dir_all(folder)?;
+        let plan = SwitchPlan {
+            machines: self
+                .members
+                .iter()
+                .map(|member| member.name.clone())
+                .collect(),
+            conditions: self.conditions.clone(),
+            seed: fastrand::u64(..),
+        };
+        fs_err::write(
+            folder.join(serve::PLAN),
+            serde_json::json!(plan).to_string(),
+        )?;
+        let log = fs_err::File::create(folder.join(LOG))?.into_parts().0;
+        let mut command = process::command(switch_program()?);
+        process::remove_own_variables(&mut command);
+        command.arg(VERB).arg(folder);
+        MARK.put(&mut command, &self.place);
+        let streams = (std::process::Stdio::null(), log.try_clone()?);
+        command.stdin(streams.0).stdout(streams.1).stderr(log);
+        let mut child = process::Spawn::new(command).own_session().start()?;
+        let process = StartedProcess::of(child.id().cast_signed());
+        let started = Instant::now();
+        while let Err(error) = control::ask(folder, &SwitchRequest::Ping) {
+            if let Some(status) = child.try_wait()? {
+                return Err(self.not_up(&process::ending(status)));
+            }
+            if started.elapsed() > START {
+                return Err(self.not_up("it does not answer").with_source(error));
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+        // The child of a process that lives longer is reaped.
+        thread::spawn(move || child.wait());
+        let folder = folder.clone();
+        Ok(Medium::Switch { process, folder })
+    }
+
+    fn not_up(&self, why: &str) -> Error {
+        let said = bounded::read_to_string(&self.place.scratch.join(LOG)).unwrap_or_default();
+        let message = format!(
+            "failed to start the switch of network `{}`: {why} {}",
+            self.name,
+            said.trim()
+        );
+        Error::infra(message.trim_end())
+    }
+}
+
+/// The program that serves as a switch.
+fn switch_program() -> Result<PathBuf> {
+    if IS_TOOL.load(Ordering::Relaxed) {
+        return Ok(std::env::current_exe()?);
+    }
+    which::which("cargo-target-test").map_err(|_| {
+        let message =
+            "program `cargo-target-test` not found in PATH: it serves as the switch of a network";
+        Error::infra(message).with_hint("install it: `cargo install cargo-target-test`")
+    })
+}
+
+impl RunningNetwork {
+    /// The link of a machine.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) if the machine is not in the network.
+    pub fn nic(&self, machine: &str) -> Result<Nic> {
+        let number = self
+            .members
+            .iter()
+            .position(|member| member.name == machine);
+        let number = number.ok_or_else(|| self.unknown(machine))?;
+        let attach = match &self.medium {
+            Medium::Switch { folder, .. } => Attach::Socket(folder.join(number.to_string())),
+            Medium::Container { .. } => Attach::Network(self.unique.clone()),
+        };
+        Ok(Nic {
+            network: self.name.clone(),
+            mac: mac(&self.unique, number),
+            address: self.members[number].address.clone(),
+            attach,
+        })
+    }
+
+    /// Checks that frames are carried.
+    ///
+    /// # Errors
+    /// The switch has ended.
+    pub fn check_alive(&self) -> Result<()> {
+        match &self.medium {
+            Medium::Switch { process, .. } if !process.lives() => {
+                let message = format!("the switch of network `{}` has ended", self.name);
+                Err(Error::infra(message))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Adds a fault to the network, until [`RunningNetwork::heal`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) if the fault is invalid, or if it is not possible between containers.
+    pub fn add(&self, fault: NetworkFault) -> Result<()> {
+        match &self.medium {
+            Medium::Switch { folder, .. } => self.ask(folder, &SwitchRequest::Fault(fault)),
+            Medium::Container { engine } => {
+                let alone = self.isolated(&fault)?;
+                let engine = Engine(engine.clone());
+                match engine.is_in(&self.unique, &alone.unique)? {
+                    true => engine.leave(&self.unique, &alone.unique),
+                    false => Ok(()),
+                }
+            }
+        }
+    }
+
+    /// Writes all frames that machines send to a new file, in the format of `tcpdump -r`, until [`RunningNetwork::heal`].
+    ///
+    /// # Errors
+    /// Fails if the file cannot be created; [`ErrorKind::Usage`](crate::ErrorKind::Usage) for containers.
+    pub fn capture(&self, file: &Path) -> Result<()> {
+        match &self.medium {
+            Medium::Switch { folder, .. } => {
+                self.ask(folder, &SwitchRequest::Capture(file.to_owned()))
+            }
+            Medium::Container { .. } => Err(self.not_for_containers("capture")),
+        }
+    }
+
+    /// Ends all faults and captures.
+    ///
+    /// # Errors
+    /// Fails if a fault may remain.
+    pub fn heal(&self) -> Result<()> {
+        match &self.medium {
+            Medium::Switch { folder, .. } => self.ask(folder, &SwitchRequest::Heal),
+            Medium::Container { engine } => {
+                let engine = Engine(engine.clone());
+                let mut members = self.members.iter();
+                members.try_for_each(|member| match engine.is_in(&self.unique, &member.unique)? {
+                    true => Ok(()),
+                    false => engine.join(&self.unique, &member.unique, member.ip()),
+                })
+            }
+        }
+    }
+
+    fn ask(&self, folder: &Path, request: &SwitchRequest) -> Result<()> {
+        let answer = control::ask(folder, request).map_err(|error| {
+            let message = format!("the switch of network `{}` does not answer", self.name);
+            Error::infra(message).with_source(error)
+        })?;
+        answer.map_err(|refusal| Error::usage(format!("network `{}`: {refusal}", self.name)))
+    }
+
+    /// The container that a partition separates from all others: an engine can only disconnect one from the network.
+    fn isolated(&self, fault: &NetworkFault) -> Result<&NetworkMember> {
+        let NetworkFault::Partition(one, other) = fault else {
+            return Err(self.not_for_containers("delay, loss and rate"));
+        };
+        let (alone, others) = match (one.as_slice(), other.as_slice()) {
+            ([alone], others) | (others, [alone]) => (alone, others),
+            _ => return Err(self.not_for_containers("a partition of groups")),
+        };
+        let found = self.members.iter().find(|member| member.name == *alone);
+        let found = found.ok_or_else(|| self.unknown(alone))?;
+        let rest = self.members.iter().filter(|member| member.name != *alone);
+        match rest.clone().all(|member| others.contains(&member.name))
+            && rest.count() == others.len()
+        {
+            true => Ok(found),
+            false => Err(self.not_for_containers("a partition of groups")),
+        }
+    }
+
+    fn not_for_containers(&self, what: &str) -> Error {
+        let message = format!(
+            "network `{}` of containers does not support {what}",
+            self.name
+        );
+        Error::usage(message).with_hint(
+            "their engine can only separate one container from all others of the network: `partition(&[\"a\"], &[\"b\", \"c\"])`",
+        )
+    }
+
+    fn unknown(&self, machine: &str) -> Error {
+        let names: Vec<_> = self
+            .members
+            .iter()
+            .map(|member| member.name.as_str())
+            .collect();
+        let (name, names) = (&self.name, names.join(", "));
+        Error::usage(format!(
+            "machine `{machine}` not found in network `{name}`: it has {names}"
+        ))
+    }
+}
+
+impl NetworkMember {
+    /// The address without the length of its prefix.
+    fn ip(&self) -> Option<&str> {
+        self.address.as_deref()?.split('/').next()
+    }
+}
+
+/// The hardware address of a machine: of its own in the network, and almost certainly in all networks of a host.
+fn mac(network: &str, number: usize) -> String {
+    let hash = Sha256::digest(network);
+    let [_, .., high, low] = number.to_be_bytes();
+    let bytes = [2, hash[0], hash[1], hash[2], high, low];
+    bytes.map(|byte| format!("{byte:02x}")).join(":")
+}
+
+/// Returns the networks with a pool's label, on this host and of its container engines. [`remove`] removes them.
+///
+/// # Errors
+/// Fails if the search is incomplete.
+pub fn find(label: &str) -> Result<Vec<Found>> {
+    let mut found = switches(|its, _| its == label);
+    for engine in Engine::all() {
+        let names = engine.networks(&Engine::of_pool(label))?;
+        found.extend(
+            names
+                .into_iter()
+                .map(|name| container_network(&engine, name)),
+        );
+    }
+    Ok(found)
+}
+
+/// Returns the networks of an owner ([`Provenance::is_of`]), of any pool, as [`find`] does.
+///
+/// # Errors
+/// Fails if the search is incomplete.
+pub fn find_owned(owner: &str) -> Result<Vec<Found>> {
+    let mut found = switches(|_, its| its.is_of(owner));
+    for engine in Engine::all() {
+        for name in engine.networks(&Engine::of_all())? {
+            let provenance = engine.network_provenance(&name);
+            if provenance.is_of(owner) {
+                let network = container_network(&engine, name);
+                found.push(Found {
+                    provenance,
+                    ..network
+                });
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Removes a network that was found by its label. Succeeds if it does not exist.
+///
+/// # Errors
+/// The reason that it may still exist.
+pub fn remove(unique: &str) -> Result<()> {
+    MARK.kill(unique, &format!("the switch of network `{unique}`"))?;
+    let engines = Engine::all();
+    let mut engines = engines.iter();
+    engines.try_for_each(|engine| engine.remove_network(unique))
+}
+
+fn switches(is_wanted: impl Fn(&str, &Provenance) -> bool) -> Vec<Found> {
+    let found = MARK.find(is_wanted).into_iter();
+    let found = found.map(|(unique, provenance)| {
+        let what = format!("the switch of network `{unique}`");
+        Found {
+            provenance,
+            ..Found::new(unique, what)
+        }
+    });
+    found.collect()
+}
+
+fn container_network(engine: &Engine, unique: String) -> Found {
+    let what = format!("network `{unique}` of {}", engine.0);
+    Found::new(unique, what)
+}
+
+#[cfg(test)]
+mod tests;

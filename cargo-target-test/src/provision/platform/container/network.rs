@@ -1,0 +1,93 @@
+//! Networks of a container engine: they join containers, and reach nothing else.
+
+use super::{Engine, LABEL, UNIQUE};
+use crate::{error::Result, provision::platform::Provenance};
+
+/// The label whose value is the network's provenance, as JSON.
+const PROVENANCE: &str = super::PROVENANCE;
+
+impl Engine {
+    /// Creates a network. `labels` are the pool's label and the provenance.
+    pub(in crate::provision) fn create_network(
+        &self,
+        unique: &str,
+        (label, provenance): (&str, &Provenance),
+        subnet: Option<&str>,
+    ) -> Result<()> {
+        let labels = [
+            format!("{LABEL}={label}"),
+            format!("{UNIQUE}={unique}"),
+            format!("{PROVENANCE}={}", serde_json::json!(provenance)),
+        ];
+        let mut line = vec!["network", "create", "--internal"];
+        line.extend(labels.iter().flat_map(|label| ["--label", label]));
+        line.extend(subnet.iter().flat_map(|subnet| ["--subnet", subnet]));
+        line.push(unique);
+        self.run(line).map(drop)
+    }
+
+    /// Removes a network, if it exists.
+    pub(in crate::provision) fn remove_network(&self, unique: &str) -> Result<()> {
+        match self.networks(&format!("name=^{unique}$"))?.is_empty() {
+            true => Ok(()),
+            false => self.run(["network", "rm", unique]).map(drop),
+        }
+    }
+
+    /// The names of the networks that a filter accepts: `label=a=b`.
+    pub(in crate::provision) fn networks(&self, filter: &str) -> Result<Vec<String>> {
+        let list = ["network", "ls", "--filter", filter, "--format", "{{.Name}}"];
+        let names = self.run(list)?;
+        Ok(names.lines().map(str::to_owned).collect())
+    }
+
+    /// The provenance of a network; empty if it has none.
+    pub(in crate::provision) fn network_provenance(&self, unique: &str) -> Provenance {
+        let format = format!("{{{{index .Labels {PROVENANCE:?}}}}}");
+        let text = self.run(["network", "inspect", "--format", &format, unique]);
+        let text = text.ok();
+        let read = text.and_then(|text| serde_json::from_str(&text).ok());
+        read.unwrap_or_default()
+    }
+
+    /// Connects a container to a network, at this address.
+    pub(in crate::provision) fn join(
+        &self,
+        network: &str,
+        container: &str,
+        ip: Option<&str>,
+    ) -> Result<()> {
+        let mut line = vec!["network", "connect"];
+        if let Some(ip) = ip {
+            line.extend([if ip.contains(':') { "--ip6" } else { "--ip" }, ip]);
+        }
+        line.extend([network, container]);
+        self.run(line).map(drop)
+    }
+
+    /// Disconnects a container from a network.
+    pub(in crate::provision) fn leave(&self, network: &str, container: &str) -> Result<()> {
+        self.run(["network", "disconnect", network, container])
+            .map(drop)
+    }
+
+    /// True if the container is connected to the network.
+    pub(in crate::provision) fn is_in(&self, network: &str, container: &str) -> Result<bool> {
+        let format = "{{range $name, $_ := .NetworkSettings.Networks}}{{$name}} {{end}}";
+        let inspect = ["inspect", "--type", "container", "--format", format];
+        let names = self.run(inspect.into_iter().chain([container]))?;
+        Ok(names.split_whitespace().any(|name| name == network))
+    }
+}
+
+impl Engine {
+    /// The label by which resources of a pool are found.
+    pub(in crate::provision) fn of_pool(label: &str) -> String {
+        format!("label={LABEL}={label}")
+    }
+
+    /// The label by which the resources of all pools are found.
+    pub(in crate::provision) fn of_all() -> String {
+        format!("label={LABEL}")
+    }
+}
