@@ -22,6 +22,8 @@ const HOSTILE: &str = include_str!("crates/author/hostile.rs");
 const FAILS: &str = include_str!("crates/author/fails.rs");
 /// Everything that a test can declare.
 const DECLARED: &str = include_str!("crates/author/declared.rs");
+/// Traffic between machines; runs here and on BusyBox.
+const NET: &str = include_str!("crates/author/net.rs");
 /// For runs without the tool.
 const PLAIN: &str = include_str!("crates/author/plain.rs");
 
@@ -34,6 +36,7 @@ fn project() -> Project {
         .file("tests/hostile.rs", HOSTILE)
         .file("tests/fails.rs", FAILS)
         .file("tests/declared.rs", DECLARED)
+        .file("tests/net.rs", NET)
         .file("tests/plain.rs", PLAIN)
 }
 
@@ -121,6 +124,31 @@ fn commands_on_busybox() {
         COMMANDS.matches("#[target_test").count() + 2,
         "{run:?}"
     );
+}
+
+/// Servers, clients, sniffers and pings; what a machine does not have is skipped.
+#[test]
+fn traffic_of_machines() {
+    let Some(engine) = here(Engine::start()) else {
+        return;
+    };
+    let project = project();
+    let here = "[[targets]]\nname = \"here\"\nplatform = \"local\"\ncount = 3\n";
+    let playbook = playbook(&project, &format!("{here}{}", engine.target("tiny")));
+    let run = project
+        .run(&["--playbook", &playbook, "--test", "net"])
+        .code(0);
+    // `three_machines_talk` needs three.
+    let cases = NET.matches("#[target_test").count() * 2 - 1;
+    assert_eq!(run.lines_with(&["PASS", "author::net"]), cases, "{run:?}");
+    for (skipped, package) in [
+        ("a_missing_program_skips", "tcpdump"),
+        ("a_missing_protocol_skips", "netcat-openbsd"),
+    ] {
+        let reason = format!("on `tiny-0`: install the Debian package `{package}`");
+        let lines = run.lines_with(&[&format!("{skipped}[tiny]"), &reason]);
+        assert_eq!(lines, 1, "{run:?}");
+    }
 }
 
 /// Floods, odd names, odd files, odd times: on here and by SSH, the two ways in which streams travel.

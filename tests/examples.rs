@@ -360,13 +360,12 @@ fn adhoc_retries_on_a_fresh_machine() {
     let adhoc = Adhoc::new();
     let used = adhoc.folder.join("used");
     // The only instance's folder is new on the second attempt.
-    let one = "[[targets]]\nname = \"box\"\nplatform = \"local\"\ncount = 1\n";
     let flaky = format!(
         "[ ! -e ../mine ] || exit 9\ntouch ../mine\n[ -e {0} ] || {{ touch {0}; exit 3; }}\n",
         used.display()
     );
     let adhoc = adhoc
-        .file("target-test.toml", one)
+        .file("target-test.toml", ONE_BOX)
         .file("network/flaky", &flaky)
         .file("network/broken", "echo no route; exit 4\n");
     adhoc.run().code(100).says("5 passed, 1 failed");
@@ -383,17 +382,26 @@ fn adhoc_retries_on_a_fresh_machine() {
     assert!(adhoc.is_empty());
 }
 
-/// An interrupt stops the tests, and deletes the machines.
+/// The playbook with one machine.
+const ONE_BOX: &str = "[[targets]]\nname = \"box\"\nplatform = \"local\"\ncount = 1\n";
+
+/// An interrupt stops the tests, and deletes the machines. The report names the tests that did not run.
 #[test]
 fn adhoc_is_interrupted() {
     let adhoc = Adhoc::new();
     let begun = adhoc.folder.join("begun");
     let hang = format!("touch {}; sleep 600", begun.display());
-    let adhoc = adhoc.file("smoke/hang", &hang);
+    let adhoc = adhoc
+        .file("target-test.toml", ONE_BOX)
+        .file("smoke/hang", &hang)
+        .file("smoke/waits", "true");
     let run = adhoc.script().start();
     eventually("the test", || begun.exists());
     kill_process(run.pid(), Signal::INT).expect("a signal");
     run.wait().code(130);
+    let report = adhoc.junit();
+    let not_run = "name=\"not-run\" value=\"smoke/waits: the run was interrupted\"";
+    assert!(report.contains(not_run), "{report}");
     assert!(adhoc.is_empty());
 }
 

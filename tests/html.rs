@@ -212,6 +212,8 @@ fn changes_and_metrics_come_from_the_history() {
     let world = World::on_machines("[[targets]]\nname = \"good\"\nplatform = \"command\"\n");
     let names = ["around::fails_once", "results::reports", "verdict::passes"];
     world.run(&names).code(0);
+    // A run without these cases.
+    world.run(&["verdict::prints"]).code(0);
     world.run(&names).code(100);
     browser.open(&world.folder().join("report.html"), READY);
     let changes = browser.text("byId('changes').textContent");

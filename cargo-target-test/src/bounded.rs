@@ -3,7 +3,7 @@
 //! Must not know what the content means.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::OpenOptions,
     io::{self, Read},
     os::{fd::AsFd, unix::fs::OpenOptionsExt},
     path::Path,
@@ -44,6 +44,21 @@ pub(crate) fn extend_tail(tail: &mut Vec<u8>, piece: &[u8]) {
     if tail.len() > 2 * TAIL {
         tail.drain(..tail.len() - TAIL);
     }
+}
+
+/// Returns the end of a text, at most `most` bytes, from the start of a line unless the lines are long.
+pub(crate) fn end(text: &[u8], most: usize) -> &[u8] {
+    let Some(cut) = text.len().checked_sub(most).filter(|cut| *cut > 0) else {
+        return text;
+    };
+    // The byte before the end shows whether the end begins a line.
+    let line = text[cut - 1..].iter().position(|byte| *byte == b'\n');
+    if let Some(line) = line.filter(|line| *line <= most / 2) {
+        return &text[cut + line..];
+    }
+    let is_inside_character = |byte: &&u8| **byte & 0xc0 == 0x80;
+    let inside = text[cut..].iter().take_while(is_inside_character).count();
+    &text[cut + inside..]
 }
 
 /// The flag with which a FIFO is opened without waiting for its writer.
@@ -117,7 +132,11 @@ pub(crate) fn read_all(file: impl Read) -> io::Result<Vec<u8>> {
     within(LIMIT, file)
 }
 
-fn open(path: &Path) -> io::Result<PatientFile<File>> {
+/// Opens a file that is read piece by piece.
+///
+/// # Errors
+/// As the system says.
+pub(crate) fn open(path: &Path) -> io::Result<impl Read> {
     let mut options = OpenOptions::new();
     PatientFile::new(options.read(true).custom_flags(NONBLOCK).open(path)?)
 }

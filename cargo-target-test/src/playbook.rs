@@ -238,6 +238,14 @@ pub trait PlatformSyntax: Send + Sync {
     fn schema(&self) -> schemars::Schema;
 }
 
+/// Returns the path of the history that a playbook sets, which may be invalid otherwise; `None` if it sets none or cannot
+/// be read.
+pub fn history_path(path: &Path) -> Option<PathBuf> {
+    let Gathered { sources, files, .. } = include::gather(path).ok()?;
+    let mut problems = Problems::new(&sources);
+    written::parse(&sources, &files, &mut problems).history.path
+}
+
 /// Reads and resolves the playbook at `path` and the files it includes. `None` loads the embedded playbook, a single
 /// target `local`. Each of `sets` (`targets.NAME.key=value`) overrides one value; the last one wins.
 ///

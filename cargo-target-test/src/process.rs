@@ -100,6 +100,16 @@ impl Finished {
     }
 }
 
+/// Returns the words of a program that failed with the line of the error first, since a headline shows the first line. All
+/// words follow if another line was first.
+pub(crate) fn error_first(words: &str, is_error: impl Fn(&str) -> bool) -> String {
+    let error = words.lines().find(|line| is_error(line));
+    match error.filter(|error| !words.starts_with(*error)) {
+        Some(error) => format!("{error}\n{words}"),
+        None => words.to_owned(),
+    }
+}
+
 /// The builder of processes.
 ///
 /// `start` and `start_async` leave the standard streams to the caller. `run` writes the input and collects the output.

@@ -135,6 +135,10 @@ pub enum ErrorKind {
     Request,
     /// The broker uses another protocol version: crate and tool have different versions.
     Version,
+    /// Nothing arrived in time: no packet was seen, no reply, no line.
+    NoPacket,
+    /// A server did not accept a connection.
+    NoConnection,
     /// A local file could not be read or written.
     File,
     /// A metric is worse than in earlier runs.

@@ -134,6 +134,9 @@
 //! # Ok(()) });
 //! ```
 //!
+//! [`parallel`] runs commands side by side, and kills the others if one fails. The module [`net`] has servers, clients, pings and
+//! sniffers for tests of a network.
+//!
 //! # Files
 //!
 //! [`put`](Target::put) and [`get`](Target::get) copy files and folders, and transfer only content that has changed.
@@ -362,6 +365,7 @@ mod harness;
 mod lease;
 pub mod metadata;
 mod metric;
+pub mod net;
 pub mod platform;
 pub mod requirement;
 mod subtest;
@@ -387,7 +391,7 @@ pub use self::{
     subtest::{subtest, tap},
     target::{
         Command, Console, Facts, File, FileKind, Forward, Line, Output, Process, ProcessInput,
-        Service, ServiceState, Target, TempDir, User,
+        Service, ServiceState, Target, TempDir, User, parallel,
     },
     verdict::{expect_error, expect_fail},
     wait::{Retry, retry, wait_until},

@@ -29,7 +29,7 @@ pub(crate) use machine::UP;
 pub use machine::{Facts, File, FileKind, ServiceState, User};
 pub use output::Output;
 pub use paths::TempDir;
-pub use process::{Line, Process, ProcessInput};
+pub use process::{Line, Process, ProcessInput, parallel};
 pub use service::Service;
 
 type Result<T> = std::result::Result<T, TargetError>;

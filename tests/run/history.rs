@@ -94,6 +94,26 @@ fn results_of_earlier_runs_are_shown() {
         .run(&["history", "fails[east]"])
         .code(0)
         .says("verdict::fails[east]");
+    // The verbs need nothing of the playbook but the path of the history.
+    for end in ["", "-wal", "-shm"] {
+        let of_pool = world.path(&format!("pool/history.sqlite{end}"));
+        let moved = fs::rename(of_pool, world.path(&format!("moved.sqlite{end}")));
+        assert!(moved.is_ok() || !end.is_empty(), "{moved:?}");
+    }
+    world.file(
+        "target-test.toml",
+        "targts = []\n[history]\npath = \"moved.sqlite\"\n",
+    );
+    for verb in [
+        &["history", "fails[east]"][..],
+        &["flaky"],
+        &["slow"],
+        &["repro", "latest", "fails[east]"],
+        &["report", &world.folder().display().to_string()],
+    ] {
+        let said = world.run(verb).code(0);
+        said.line_with(&["only its path of the history is used", "`targts`"]);
+    }
 }
 
 /// `repro` prints a command that runs the case again, and warns of what differs now.

@@ -552,6 +552,8 @@ fn a_killed_run_has_a_report() {
         !of_kind(&events, "attempt-started").is_empty(),
         "{events:?}"
     );
+    let history = world.run(&["history", "verdict::passes"]).code(0);
+    history.line_with(&["verdict::passes[good]", "not run", "the run was killed"]);
     world.run(&["--delete-targets"]).code(0);
 }
 

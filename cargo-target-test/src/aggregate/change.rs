@@ -54,7 +54,7 @@ impl LastResult {
     };
 
     /// True for a failure, false for a pass; `None` if the verdict says neither.
-    fn fails(&self) -> Option<bool> {
+    pub fn fails(&self) -> Option<bool> {
         match self.verdict? {
             VerdictKind::Fail | VerdictKind::Crash => Some(true),
             VerdictKind::Pass => Some(false),

@@ -22,7 +22,7 @@ use std::{
 
 pub use self::{
     compare::{ChangedCase, RunComparison},
-    import::{Imported, import},
+    import::{Imported, complete, import},
     read::{CaseKey, History, PastMetric, PastResult, PastRun, SlowCase, TestOn},
     unstable::{PastFailure, UnstableCase},
     write::HistoryWriter,

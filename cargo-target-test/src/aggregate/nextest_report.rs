@@ -3,15 +3,19 @@
 
 // Must not know how a report is used.
 
-use std::{path::PathBuf, time::SystemTime};
+mod shortened;
+
+use std::{io::BufReader, path::PathBuf, time::SystemTime};
 
 use quick_junit::{Report, TestCase, TestCaseStatus, TestSuite};
 
 use crate::{
     bounded,
     error::{Error, ErrorKind, Result},
-    run_event::Attempt,
+    run_event::{Attempt, TAIL},
 };
+use shortened::Shortened;
+pub(super) use shortened::end_of_shortened;
 
 /// The text before the iteration in the suite names of a stress run.
 const STRESS: &str = "@stress-";
@@ -70,18 +74,31 @@ impl<'a> EntryKey<'a> {
 
 impl NextestReport {
     /// Reads the reports of parallel nextest runs as one report; `None` if a run has written no report since `since`.
+    /// Of long outputs, the report has the ends.
     ///
     /// # Errors
     /// Fails if a file is not a report.
     pub fn read(files: &[PathBuf], since: SystemTime) -> Result<Option<Self>> {
+        Self::read_within(TAIL, files, since)
+    }
+
+    /// As [`NextestReport::read`], with whole outputs.
+    ///
+    /// # Errors
+    /// As [`NextestReport::read`].
+    pub fn read_whole(files: &[PathBuf], since: SystemTime) -> Result<Option<Self>> {
+        Self::read_within(usize::MAX, files, since)
+    }
+
+    fn read_within(most: usize, files: &[PathBuf], since: SystemTime) -> Result<Option<Self>> {
         let mut whole: Option<Report> = None;
         for file in files {
             let written = std::fs::metadata(file).and_then(|file| file.modified());
             if !written.is_ok_and(|written| written >= since) {
                 return Ok(None);
             }
-            let bytes = bounded::read_list(file)?;
-            let report = Report::deserialize_from_str(&String::from_utf8_lossy(&bytes));
+            let text = BufReader::new(Shortened::new(bounded::open(file)?, most));
+            let report = Report::deserialize(text);
             let report = report.map_err(|error| {
                 let message = format!("failed to read the JUnit report `{}`", file.display());
                 Error::new(ErrorKind::Nextest, message).with_source(error)

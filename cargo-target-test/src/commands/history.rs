@@ -14,7 +14,7 @@ use crate::{
     aggregate::history::{self, History, Imported, PastResult},
     cli::{Global, HistoryArgs, HistoryVerb},
     error::{Error, Result, one_line},
-    execute::run_folder::FEED,
+    execute::run_folder::{self, FEED},
     provision::platform::Platforms,
     run::{
         checkout,
@@ -39,7 +39,7 @@ pub(super) struct Recorded {
 impl Recorded {
     /// Finds the workspace and its history.
     pub(super) fn find(platforms: &Platforms, global: &Global) -> Result<Self> {
-        let workspace = Workspace::find(platforms, global)?;
+        let workspace = Workspace::find_for_history(platforms, global)?;
         let pool = workspace::pool_directory(global)?;
         Ok(Self {
             path: history::path(&pool, workspace.playbook.history.path.as_deref()),
@@ -48,16 +48,24 @@ impl Recorded {
         })
     }
 
-    /// Opens the history.
+    /// Opens the history, after runs that were killed are completed in it.
     ///
     /// # Errors
     /// If no run is recorded yet, or the file cannot be read.
     pub(super) fn open(&self) -> Result<History> {
-        History::open(&self.path)?.ok_or_else(|| {
+        let history = History::open(&self.path)?.ok_or_else(|| {
             let path = self.path.display();
             let message = format!("no run is recorded yet: `{path}` not found");
             Error::usage(message).with_hint("`cargo target-test history import FEED` adds runs")
-        })
+        })?;
+        for run in history.without_end(&self.repository)? {
+            let folder = &self.workspace.target_directory;
+            if let Some(feed) = run_folder::ended_feed(folder, &run) {
+                // The history is as good without it: `history import` shows the error.
+                let _ = history::complete(&self.path, &feed);
+            }
+        }
+        Ok(history)
     }
 }
 

@@ -50,7 +50,7 @@ fn chosen(added: Option<&[NewAggregator]>, options: RunOptions) -> Result<u8> {
     }
     runtime::block_on(async {
         let provisioner = Arc::new(choice.provisioner()?);
-        let folder = choice.run_folder(&provisioner.run().run().id)?;
+        let mut folder = choice.run_folder(&provisioner.run().run().id)?;
         let nextest = choice.nextest(
             &provisioner,
             &folder,
@@ -62,6 +62,7 @@ fn chosen(added: Option<&[NewAggregator]>, options: RunOptions) -> Result<u8> {
             None => Vec::new(),
         };
         let fan_out = FanOut::start(reports)?;
+        folder.begin(choice.workspace.playbook.report.keep);
         let sink = fan_out.sink();
         provisioner.emit_to(sink.clone());
         provisioner.run().save_consoles_in(folder.consoles());

@@ -51,6 +51,7 @@ pub use leases::ActiveLeases;
 use on_host::OnHost;
 pub use place::BrokerPlace;
 pub use previous::{PreviousLookup, PreviousOf};
+pub(in crate::execute) use session::told;
 use standalone::CaseLookup;
 use waits::WaitNotices;
 

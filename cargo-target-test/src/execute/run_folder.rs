@@ -24,20 +24,22 @@ const LOCK: &str = "lock";
 /// The symbolic link to the newest folder.
 const LATEST: &str = "latest";
 
-/// The folder of one run. The folder is locked while this value exists.
+/// The folder of one run. The folder is locked while this value exists, and removed unless the run begins.
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
+    /// True if the run has begun.
+    has_begun: bool,
     /// The lock; the kernel releases it when the process ends.
     _lock: File,
 }
 
 impl RunFolder {
-    /// Creates the folder of a run, makes `latest` point to it, and removes the oldest folders; `keep` folders stay.
+    /// Creates the folder of a run.
     ///
     /// # Errors
     /// Fails if the folder cannot be created.
-    pub fn create(target_directory: &Path, run: &str, keep: NonZeroUsize) -> Result<Self> {
+    pub fn create(target_directory: &Path, run: &str) -> Result<Self> {
         let runs = target_directory.join(RUNS);
         let path = runs.join(run);
         // Locked before another run can see it, which would remove it.
@@ -46,9 +48,21 @@ impl RunFolder {
         let lock = File::create(hidden.join(LOCK))?;
         lock.lock()?;
         fs_err::rename(&hidden, &path)?;
-        point_at(&runs, run);
-        remove_old(&runs, keep.get());
-        Ok(Self { path, _lock: lock })
+        Ok(Self {
+            path,
+            has_begun: false,
+            _lock: lock,
+        })
+    }
+
+    /// Makes `latest` point to this folder, and removes the oldest folders; `keep` folders stay. Called when nothing can
+    /// refuse the run any more.
+    pub fn begin(&mut self, keep: NonZeroUsize) {
+        self.has_begun = true;
+        if let (Some(runs), Some(run)) = (self.path.parent(), self.path.file_name()) {
+            point_at(runs, &run.to_string_lossy());
+            remove_old(runs, keep.get());
+        }
     }
 
     /// Returns the path of the folder.
@@ -83,6 +97,21 @@ impl RunFolder {
             part => format!("{NEXTEST}-{}.xml", part + 1),
         })
     }
+}
+
+impl Drop for RunFolder {
+    fn drop(&mut self) {
+        if !self.has_begun {
+            let _ = std::fs::remove_dir_all(&self.path);
+        }
+    }
+}
+
+/// Returns the feed of a run that has ended; `None` if the run goes on, or has no folder below the target directory.
+pub fn ended_feed(target_directory: &Path, run: &str) -> Option<PathBuf> {
+    let folder = target_directory.join(RUNS).join(run);
+    let feed = folder.join(FEED);
+    (feed.is_file() && !is_in_use(&folder)).then_some(feed)
 }
 
 /// Finds the folder of a run: by a path, by the run's id or the beginning of it, or by `latest`.
@@ -209,8 +238,11 @@ mod tests {
     fn the_newest_folders_stay_and_those_of_living_runs() {
         let target = tempfile::tempdir().expect("a folder");
         let keep = NonZeroUsize::new(10).expect("a number");
-        let create =
-            |run: &str| RunFolder::create(target.path(), run, keep).expect("a run's folder");
+        let create = |run: &str| {
+            let mut folder = RunFolder::create(target.path(), run).expect("a run's folder");
+            folder.begin(keep);
+            folder
+        };
         let living = create("living");
         for run in 0..12 {
             drop(create(&format!("run-{run:02}")));
@@ -234,7 +266,11 @@ mod tests {
     fn latest_points_to_the_newest_run_also_of_many_at_once() {
         let target = tempfile::tempdir().expect("a folder");
         let (latest, keep) = (runs(target.path()).join(LATEST), NonZeroUsize::MIN);
-        let create = |run: &str| RunFolder::create(target.path(), run, keep).expect("a folder");
+        let create = |run: &str| {
+            let mut folder = RunFolder::create(target.path(), run).expect("a folder");
+            folder.begin(keep);
+            folder
+        };
         let first = create("first");
         std::thread::scope(|scope| {
             let starts = (0..4).map(|thread| {
@@ -252,6 +288,10 @@ mod tests {
             Path::new("last")
         );
         assert!(first.path().is_dir());
+        let refused = RunFolder::create(target.path(), "refused").expect("a folder");
+        assert!(refused.path().is_dir());
+        drop(refused);
+        assert!(!runs(target.path()).join("refused").exists() && latest.join(LOCK).exists());
         drop((first, last));
         drop(create("another"));
         let folders = std::fs::read_dir(runs(target.path())).expect("folders");

@@ -7,7 +7,7 @@
 mod processes;
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, atomic::AtomicU64},
     time::SystemTime,
 };
@@ -245,12 +245,18 @@ impl Nextest {
             None
         });
         if self.partitions.len() > 1
-            && let (Some(file), Some(nextest)) = (&self.options.users_junit, &nextest)
-            && let Err(error) = junit::write(&nextest.0, file)
+            && let Some(file) = &self.options.users_junit
+            && let Err(error) = self.merge_reports(file, since)
         {
             warn(sink, error.chain());
         }
         nextest
+    }
+
+    /// Writes the merged report of several partitions, with whole outputs: the user's configuration chooses them.
+    fn merge_reports(&self, file: &Path, since: SystemTime) -> Result<()> {
+        let nextest = NextestReport::read_whole(&self.reports(), since)?;
+        nextest.map_or(Ok(()), |nextest| junit::write(&nextest.0, file))
     }
 
     /// Counts what decides the exit code.

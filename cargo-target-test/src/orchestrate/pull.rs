@@ -5,7 +5,7 @@ mod queue;
 
 use std::{
     collections::HashMap,
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -17,9 +17,10 @@ use tokio::{
 use self::queue::{Queue, QueuePlace};
 use super::{Orchestrator, RunResult};
 use crate::{
+    aggregate::{overruled::not_run, tally::Tally},
     case::{
         CaseInfo, RunsOn,
-        reason::SkipReason,
+        reason::{NotRunReason, SkipReason},
         verdict::{Evidence, Verdict, judge},
     },
     error::{Error, ErrorKind, Result},
@@ -28,6 +29,7 @@ use crate::{
         BoxFuture, Lease, LeaseEnd, Notices, Provisioner, Request, Requester, RunInfo, Want,
     },
     run_event::{Attempt, AttemptResult, RunEventKind, Sink},
+    sync,
 };
 
 /// Runs each case on the first machine that is free, on as many machines at once as the provisioner grants. No case is
@@ -85,6 +87,8 @@ impl Orchestrator for Pull {
     ) -> BoxFuture<'a, Result<RunResult>> {
         Box::pin(async move {
             refuse_host_cases(cases)?;
+            let tally = Arc::new(Mutex::new(Tally::default()));
+            let sink = &Tally::counted(sink, &tally);
             sink.emit(RunEventKind::RunStarted {
                 run: RunInfo::new_id(),
                 tool: env!("CARGO_PKG_VERSION").to_owned(),
@@ -94,6 +98,9 @@ impl Orchestrator for Pull {
                 on_host: 0,
                 origin: Box::default(),
             });
+            for case in cases.iter().map(Arc::clone) {
+                sink.emit(RunEventKind::Planned { case });
+            }
             let mut signals = Signals::catch()?;
             let pulling = Pulling::new(self, &provisioner, executor, sink);
             let mut result = pulling.run(cases, &mut signals).await;
@@ -104,6 +111,10 @@ impl Orchestrator for Pull {
                 }
             };
             result.clean_up = finished?;
+            // Without the lock, which the sink takes too.
+            let tally = sync::lock(&tally).clone();
+            let unseen = not_run(&tally, None, cases, &NotRunReason::Interrupted);
+            unseen.into_iter().for_each(|event| sink.emit(event));
             sink.emit(RunEventKind::CleanedUp(result.clean_up.clone()));
             sink.emit(RunEventKind::RunEnded {
                 exit_code: result.exit_code(),

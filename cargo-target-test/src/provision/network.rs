@@ -79,9 +79,7 @@ pub struct NetworkMember {
 /// A network that was started, as the pool records it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunningNetwork {
-    name: String,
-    unique: String,
-    members: Vec<NetworkMember>,
+    spec: NetworkSpec,
     medium: Medium,
 }
 
@@ -89,13 +87,8 @@ pub struct RunningNetwork {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Medium {
-    Switch {
-        process: StartedProcess,
-        folder: PathBuf,
-    },
-    Container {
-        engine: String,
-    },
+    Switch(StartedProcess),
+    Container { engine: String },
 }
 
 /// True if this program is a tool, which can serve as a switch.
@@ -126,12 +119,8 @@ impl NetworkSpec {
                 Medium::Container { engine: engine.0 }
             }
         };
-        Ok(RunningNetwork {
-            name: self.name.clone(),
-            unique: self.place.unique.clone(),
-            members: self.members.clone(),
-            medium,
-        })
+        let spec = self.clone();
+        Ok(RunningNetwork { spec, medium })
     }
 
     /// Ends the network. Succeeds if it does not exist. Its containers must be deleted before.
@@ -198,8 +187,7 @@ impl NetworkSpec {
         }
         // The child of a process that lives longer is reaped.
         thread::spawn(move || child.wait());
-        let folder = folder.clone();
-        Ok(Medium::Switch { process, folder })
+        Ok(Medium::Switch(process))
     }
 
     fn not_up(&self, why: &str) -> Error {
@@ -231,19 +219,22 @@ impl RunningNetwork {
     /// # Errors
     /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) if the machine is not in the network.
     pub fn nic(&self, machine: &str) -> Result<Nic> {
-        let number = self
-            .members
-            .iter()
-            .position(|member| member.name == machine);
+        let NetworkSpec {
+            name,
+            members,
+            place,
+            ..
+        } = &self.spec;
+        let number = members.iter().position(|member| member.name == machine);
         let number = number.ok_or_else(|| self.unknown(machine))?;
-        let attach = match &self.medium {
-            Medium::Switch { folder, .. } => Attach::Socket(folder.join(number.to_string())),
-            Medium::Container { .. } => Attach::Network(self.unique.clone()),
+        let attach = match self.medium {
+            Medium::Switch(_) => Attach::Socket(place.scratch.join(number.to_string())),
+            Medium::Container { .. } => Attach::Network(place.unique.clone()),
         };
         Ok(Nic {
-            network: self.name.clone(),
-            mac: mac(&self.unique, number),
-            address: self.members[number].address.clone(),
+            network: name.clone(),
+            mac: mac(&place.unique, number),
+            address: members[number].address.clone(),
             attach,
         })
     }
@@ -254,8 +245,8 @@ impl RunningNetwork {
     /// The switch has ended.
     pub fn check_alive(&self) -> Result<()> {
         match &self.medium {
-            Medium::Switch { process, .. } if !process.lives() => {
-                let message = format!("the switch of network `{}` has ended", self.name);
+            Medium::Switch(process) if !process.lives() => {
+                let message = format!("the switch of network `{}` has ended", self.spec.name);
                 Err(Error::infra(message))
             }
             _ => Ok(()),
@@ -268,12 +259,12 @@ impl RunningNetwork {
     /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) if the fault is invalid, or if it is not possible between containers.
     pub fn add(&self, fault: NetworkFault) -> Result<()> {
         match &self.medium {
-            Medium::Switch { folder, .. } => self.ask(folder, &SwitchRequest::Fault(fault)),
+            Medium::Switch(_) => self.ask(&SwitchRequest::Fault(fault)),
             Medium::Container { engine } => {
                 let alone = self.isolated(&fault)?;
                 let engine = Engine(engine.clone());
-                match engine.is_in(&self.unique, &alone.unique)? {
-                    true => engine.leave(&self.unique, &alone.unique),
+                match engine.is_in(&self.spec.place.unique, &alone.unique)? {
+                    true => engine.leave(&self.spec.place.unique, &alone.unique),
                     false => Ok(()),
                 }
             }
@@ -286,9 +277,7 @@ impl RunningNetwork {
     /// Fails if the file cannot be created; [`ErrorKind::Usage`](crate::ErrorKind::Usage) for containers.
     pub fn capture(&self, file: &Path) -> Result<()> {
         match &self.medium {
-            Medium::Switch { folder, .. } => {
-                self.ask(folder, &SwitchRequest::Capture(file.to_owned()))
-            }
+            Medium::Switch(_) => self.ask(&SwitchRequest::Capture(file.to_owned())),
             Medium::Container { .. } => Err(self.not_for_containers("capture")),
         }
     }
@@ -299,24 +288,26 @@ impl RunningNetwork {
     /// Fails if a fault may remain.
     pub fn heal(&self) -> Result<()> {
         match &self.medium {
-            Medium::Switch { folder, .. } => self.ask(folder, &SwitchRequest::Heal),
+            Medium::Switch(_) => self.ask(&SwitchRequest::Heal),
             Medium::Container { engine } => {
                 let engine = Engine(engine.clone());
-                let mut members = self.members.iter();
-                members.try_for_each(|member| match engine.is_in(&self.unique, &member.unique)? {
-                    true => Ok(()),
-                    false => engine.join(&self.unique, &member.unique, member.ip()),
+                let mut members = self.spec.members.iter();
+                members.try_for_each(|member| {
+                    match engine.is_in(&self.spec.place.unique, &member.unique)? {
+                        true => Ok(()),
+                        false => engine.join(&self.spec.place.unique, &member.unique, member.ip()),
+                    }
                 })
             }
         }
     }
 
-    fn ask(&self, folder: &Path, request: &SwitchRequest) -> Result<()> {
-        let answer = control::ask(folder, request).map_err(|error| {
-            let message = format!("the switch of network `{}` does not answer", self.name);
+    fn ask(&self, request: &SwitchRequest) -> Result<()> {
+        let answer = control::ask(&self.spec.place.scratch, request).map_err(|error| {
+            let message = format!("the switch of network `{}` does not answer", self.spec.name);
             Error::infra(message).with_source(error)
         })?;
-        answer.map_err(|refusal| Error::usage(format!("network `{}`: {refusal}", self.name)))
+        answer.map_err(|refusal| Error::usage(format!("network `{}`: {refusal}", self.spec.name)))
     }
 
     /// The container that a partition separates from all others: an engine can only disconnect one from the network.
@@ -328,9 +319,17 @@ impl RunningNetwork {
             ([alone], others) | (others, [alone]) => (alone, others),
             _ => return Err(self.not_for_containers("a partition of groups")),
         };
-        let found = self.members.iter().find(|member| member.name == *alone);
+        let found = self
+            .spec
+            .members
+            .iter()
+            .find(|member| member.name == *alone);
         let found = found.ok_or_else(|| self.unknown(alone))?;
-        let rest = self.members.iter().filter(|member| member.name != *alone);
+        let rest = self
+            .spec
+            .members
+            .iter()
+            .filter(|member| member.name != *alone);
         match rest.clone().all(|member| others.contains(&member.name))
             && rest.count() == others.len()
         {
@@ -342,7 +341,7 @@ impl RunningNetwork {
     fn not_for_containers(&self, what: &str) -> Error {
         let message = format!(
             "network `{}` of containers does not support {what}",
-            self.name
+            self.spec.name
         );
         Error::usage(message).with_hint(
             "their engine can only separate one container from all others of the network: `partition(&[\"a\"], &[\"b\", \"c\"])`",
@@ -351,11 +350,12 @@ impl RunningNetwork {
 
     fn unknown(&self, machine: &str) -> Error {
         let names: Vec<_> = self
+            .spec
             .members
             .iter()
             .map(|member| member.name.as_str())
             .collect();
-        let (name, names) = (&self.name, names.join(", "));
+        let (name, names) = (&self.spec.name, names.join(", "));
         Error::usage(format!(
             "machine `{machine}` not found in network `{name}`: it has {names}"
         ))

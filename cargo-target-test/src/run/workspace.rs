@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 
 use crate::{
     cli::{Global, NextestArgs},
-    error::{Error, Result},
-    playbook::{self, Playbook},
+    error::{Error, ErrorKind, Result, one_line},
+    playbook::{self, PlatformSyntax, Playbook},
     process,
     provision::{platform::Platforms, pool},
+    ui,
 };
 
 /// A workspace and its resolved playbook.
@@ -37,16 +38,30 @@ impl Workspace {
     /// # Errors
     /// [`ErrorKind::Playbook`](crate::ErrorKind::Playbook) for an invalid playbook, [`ErrorKind::Build`](crate::ErrorKind::Build) for a workspace that Cargo rejects.
     pub fn find(platforms: &Platforms, global: &Global) -> Result<Self> {
+        Self::find_by(platforms, global, playbook::load)
+    }
+
+    /// As [`Workspace::find`], but with the embedded playbook in place of an invalid one, of which only the path of the
+    /// history is used. Warns of it.
+    ///
+    /// # Errors
+    /// As [`Workspace::find`], except for an invalid playbook.
+    pub fn find_for_history(platforms: &Platforms, global: &Global) -> Result<Self> {
+        Self::find_by(platforms, global, load_for_history)
+    }
+
+    fn find_by(platforms: &Platforms, global: &Global, load: Load) -> Result<Self> {
         if !is_in_package()? {
-            return Self::without_cargo(platforms, global);
+            return Self::without_cargo(platforms, global, load);
         }
         let mut command = cargo_metadata::MetadataCommand::new();
         command.no_deps();
-        Self::of(platforms, global, &command, &std::env::current_dir()?)
+        let here = std::env::current_dir()?;
+        Self::of(platforms, global, &command, &here, load)
     }
 
     /// Reads the playbook of the current folder, which is in no workspace.
-    fn without_cargo(platforms: &Platforms, global: &Global) -> Result<Self> {
+    fn without_cargo(platforms: &Platforms, global: &Global, load: Load) -> Result<Self> {
         let root = std::env::current_dir()?;
         let path = playbook::find(
             global.playbook.as_deref(),
@@ -55,7 +70,7 @@ impl Workspace {
             &serde_json::Value::Null,
         )?;
         Ok(Self {
-            playbook: playbook::load(path.as_deref(), &global.set, &platforms.syntax())?,
+            playbook: load(path.as_deref(), &global.set, &platforms.syntax())?,
             target_directory: root.join("target"),
             cargo_metadata: Vec::new(),
             typed_playbook: global.typed_playbook().map(Path::to_owned),
@@ -76,7 +91,8 @@ impl Workspace {
         let here = std::env::current_dir()?;
         let manifest = nextest.value("manifest-path").map(|path| here.join(path));
         let folder = manifest.as_deref().and_then(Path::parent).unwrap_or(&here);
-        Self::of(platforms, global, &metadata_command(nextest), folder)
+        let command = metadata_command(nextest);
+        Self::of(platforms, global, &command, folder, playbook::load)
     }
 
     /// Finds the workspace of a package's folder without its dependencies.
@@ -93,7 +109,7 @@ impl Workspace {
         )?;
         let mut command = cargo_metadata::MetadataCommand::new();
         command.no_deps().current_dir(directory);
-        Self::of(platforms, global, &command, directory)
+        Self::of(platforms, global, &command, directory, playbook::load)
     }
 
     /// Returns the parsed output of `cargo metadata`.
@@ -109,8 +125,9 @@ impl Workspace {
         global: &Global,
         command: &cargo_metadata::MetadataCommand,
         folder: &Path,
+        load: Load,
     ) -> Result<Self> {
-        let load = |path: Option<&Path>| playbook::load(path, &global.set, &platforms.syntax());
+        let load = |path: Option<&Path>| load(path, &global.set, &platforms.syntax());
         // An invalid explicit playbook is rejected even outside a workspace.
         let explicit = global.playbook.as_deref();
         let explicit = explicit.map(|path| load(Some(path))).transpose()?;
@@ -134,6 +151,29 @@ impl Workspace {
             platforms: platforms.clone(),
         })
     }
+}
+
+/// A function as [`playbook::load`].
+type Load = fn(Option<&Path>, &[String], &[&dyn PlatformSyntax]) -> Result<Playbook>;
+
+/// Loads a playbook of which only the path of the history must be valid.
+fn load_for_history(
+    path: Option<&Path>,
+    sets: &[String],
+    platforms: &[&dyn PlatformSyntax],
+) -> Result<Playbook> {
+    playbook::load(path, sets, platforms).or_else(|error| {
+        let (Some(path), ErrorKind::Playbook) = (path, error.kind()) else {
+            return Err(error);
+        };
+        let error = one_line(&error.chain());
+        ui::warn(format!(
+            "the playbook is invalid, only its path of the history is used: {error}"
+        ));
+        let mut embedded = playbook::load(None, &[], platforms)?;
+        embedded.history.path = playbook::history_path(path);
+        Ok(embedded)
+    })
 }
 
 fn parsed(cargo_metadata: &[u8]) -> Result<cargo_metadata::Metadata> {

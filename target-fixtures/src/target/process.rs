@@ -10,9 +10,11 @@ use std::{
 
 mod input;
 mod lines;
+mod parallel;
 
 pub use input::ProcessInput;
 pub use lines::Line;
+pub use parallel::parallel;
 
 use super::{
     Result,

@@ -1,7 +1,7 @@
 //! Questions to the history.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
@@ -23,6 +23,8 @@ use crate::{
 
 /// The time limit for other processes that hold the database.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// The number of earlier runs in which a case's last result is looked for.
+const RUNS_BACK: u32 = 20;
 /// The name for the newest run.
 const LATEST: &str = "latest";
 /// The number of passing runs whose median is a case's duration.
@@ -201,25 +203,37 @@ impl History {
         }
     }
 
-    /// Returns the newest run of a repository that began before `run`; the newest of all others if the history does not
-    /// know `run`.
+    /// Returns the ids of the runs of a repository that go on or were killed.
     ///
     /// # Errors
     /// If the file cannot be read.
-    pub fn previous_run(&self, repository: &str, run: &str) -> Result<Option<PastRun>> {
-        let select = format!(
-            "SELECT {RUN} FROM runs WHERE repository = ?1 AND {} \
-             AND EXISTS (SELECT 1 FROM attempts WHERE attempts.run = runs.id) \
-             ORDER BY started DESC LIMIT 1",
-            began_before("?2")
-        );
+    pub fn without_end(&self, repository: &str) -> Result<Vec<String>> {
         self.ask(|connection| {
-            let found = connection.query_row(&select, [repository, run], past_run);
-            found.optional()
+            let select = "SELECT run FROM runs WHERE repository = ?1 AND ended IS NULL";
+            let mut statement = connection.prepare(select)?;
+            let runs = statement.query_map([repository], |row| row.get(0))?;
+            runs.collect()
         })
     }
 
-    /// Returns the verdict and the duration of each case in the newest run of a repository that began before `run`.
+    /// Returns the runs of a repository that began before `run` and ran a case, newest first; all others if the history
+    /// does not know `run`.
+    fn runs_before(&self, repository: &str, run: &str) -> Result<Vec<PastRun>> {
+        let select = format!(
+            "SELECT {RUN} FROM runs WHERE repository = ?1 AND {} \
+             AND EXISTS (SELECT 1 FROM attempts WHERE attempts.run = runs.id) \
+             ORDER BY started DESC LIMIT {RUNS_BACK}",
+            began_before("?2")
+        );
+        self.ask(|connection| {
+            let mut statement = connection.prepare(&select)?;
+            let runs = statement.query_map([repository, run], past_run)?;
+            runs.collect()
+        })
+    }
+
+    /// Returns the newest run of a repository that began before `run` and had some of these cases, and for each of the
+    /// cases the result in the last run before `run` in which it passed or failed, or else its last result.
     ///
     /// # Errors
     /// If the file cannot be read.
@@ -227,12 +241,30 @@ impl History {
         &self,
         repository: &str,
         run: &str,
+        cases: &BTreeSet<CaseKey>,
     ) -> Result<Option<(PastRun, BTreeMap<CaseKey, LastResult>)>> {
-        let Some(previous) = self.previous_run(repository, run)? else {
-            return Ok(None);
+        let (mut newest, mut found) = (None, BTreeMap::<_, LastResult>::new());
+        let is_open = |found: &BTreeMap<_, LastResult>, case: &CaseKey| {
+            found.get(case).is_none_or(|known| known.fails().is_none())
         };
-        let cases = self.cases(&previous)?;
-        Ok(Some((previous, cases)))
+        for past in self.runs_before(repository, run)? {
+            for (case, result) in self.cases(&past)? {
+                if !cases.contains(&case) || !is_open(&found, &case) {
+                    continue;
+                }
+                match result.fails() {
+                    Some(_) => found.insert(case, result),
+                    None => Some(*found.entry(case).or_insert(result)),
+                };
+            }
+            if !found.is_empty() {
+                newest.get_or_insert(past);
+            }
+            if !cases.iter().any(|case| is_open(&found, case)) {
+                break;
+            }
+        }
+        Ok(newest.map(|newest| (newest, found)))
     }
 
     /// Returns the last result of each case in a run. Of the iterations of a stress run, a failed one counts.

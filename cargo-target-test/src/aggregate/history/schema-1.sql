@@ -5,7 +5,7 @@ CREATE TABLE runs (
     repository TEXT NOT NULL,
     run TEXT NOT NULL,
     started INTEGER NOT NULL,
-    ended INTEGER,              -- NULL while the run goes on, and if it was killed
+    ended INTEGER,              -- NULL while the run goes on, and until it is known to be killed
     exit_code INTEGER,
     interrupted INTEGER,
     tool TEXT NOT NULL,

@@ -200,15 +200,20 @@ fn runs_are_written_and_read() {
         let error = history.run(REPOSITORY, wrong).expect_err(wrong).to_string();
         assert!(error.contains(message), "{error}");
     }
-    let previous = |run| history.previous_cases(REPOSITORY, run).expect("read");
+    let key = CaseKey {
+        binary: "hello::net".to_owned(),
+        name: "smoke[x]".to_owned(),
+    };
+    let wanted = [key.clone()].into();
+    let previous = |run| {
+        history
+            .previous_cases(REPOSITORY, run, &wanted)
+            .expect("read")
+    };
     assert!(previous("a1").is_none());
     for later in ["a2", "not written yet"] {
         let (run, cases) = previous(later).expect("a run");
         assert_eq!(run.run, if later == "a2" { "a1" } else { "a2" });
-        let key = CaseKey {
-            binary: "hello::net".to_owned(),
-            name: "smoke[x]".to_owned(),
-        };
         assert_eq!(cases[&key].verdict, Some(VerdictKind::Pass));
     }
     let of = TestOn {
@@ -489,6 +494,90 @@ fn results_without_an_attempt_are_read() {
     assert!(
         changes.newly_failing.is_empty() && changes.fixed.is_empty(),
         "{changes:?}"
+    );
+}
+
+/// A case is compared with the last run in which it passed or failed, though later runs lack it or could not tell.
+#[test]
+fn each_case_has_a_last_result_of_its_own() {
+    let (_folder, path) = folder();
+    let infra = || Verdict::Infra("gone".to_owned());
+    let not_run = RunEventKind::NotRun {
+        case: attempt("one", 1).case,
+        reason: NotRunReason::FailFast,
+    };
+    let runs = [
+        Run::new(100, "a1", "d")
+            .attempt("one", 1, Verdict::Pass, 1)
+            .attempt("two", 1, Verdict::Fail, 1)
+            .attempt("three", 1, infra(), 1),
+        Run::new(200, "a2", "d")
+            .attempt("two", 1, infra(), 1)
+            .attempt("other", 1, Verdict::Pass, 1)
+            .with(not_run),
+        Run::new(300, "a3", "d").attempt("other", 1, Verdict::Pass, 1),
+    ];
+    for run in runs {
+        run.end().write(&path).expect("written");
+    }
+    let key = |name: &str| CaseKey {
+        binary: "hello::net".to_owned(),
+        name: format!("{name}[x]"),
+    };
+    let wanted = ["one", "two", "three", "new"].map(key).into();
+    let previous = open(&path).previous_cases(REPOSITORY, "a4", &wanted);
+    let (run, cases) = previous.expect("read").expect("a run");
+    assert_eq!(run.run, "a2");
+    let verdict = |name: &str| cases.get(&key(name)).map(|result| result.verdict);
+    assert_eq!(verdict("one"), Some(Some(VerdictKind::Pass)));
+    assert_eq!(verdict("two"), Some(Some(VerdictKind::Fail)));
+    assert_eq!(verdict("three"), Some(Some(VerdictKind::Infra)));
+    assert_eq!((verdict("new"), verdict("other")), (None, None));
+}
+
+/// The feed of a killed run has cases that the run did not get to.
+#[test]
+fn a_killed_run_is_completed_once_from_its_feed() {
+    let (folder, path) = folder();
+    let mut run = Run::new(100, "killed", "d");
+    for name in ["ended", "started", "waiting"] {
+        let case = attempt(name, 1).case;
+        run = run.with(RunEventKind::Planned { case });
+    }
+    run.write(&path).expect("written");
+    let run = run
+        .attempt("ended", 1, Verdict::Pass, 1)
+        .with(RunEventKind::AttemptStarted {
+            attempt: attempt("started", 1),
+            instances: Vec::new(),
+        });
+    let lines = run.events.iter().map(|event| {
+        let line = serde_json::to_string(event).expect("JSON");
+        format!("{line}\n")
+    });
+    let feed = folder.path().join("feed.jsonl");
+    fs_err::write(&feed, lines.collect::<String>() + "{\"torn").expect("written");
+    let nowhere = folder.path().join("other.sqlite");
+    complete(&nowhere, &feed).expect("nothing to complete");
+    assert!(open(&nowhere).run(REPOSITORY, "killed").is_err());
+    complete(&path, &feed).expect("completed");
+    let completed = dump(&path);
+    complete(&path, &feed).expect("complete");
+    assert_eq!(dump(&path), completed);
+    let results = open(&path).results(REPOSITORY, "[x]", 10).expect("read");
+    let mut shown: Vec<_> = results
+        .iter()
+        .map(|one| (one.name.as_str(), one.verdict, one.reason.as_deref()))
+        .collect();
+    shown.sort_by_key(|one| one.0);
+    let killed = Some("the run was killed");
+    assert_eq!(
+        shown,
+        [
+            ("ended[x]", Some(VerdictKind::Pass), None),
+            ("started[x]", None, killed),
+            ("waiting[x]", None, killed)
+        ]
     );
 }
 

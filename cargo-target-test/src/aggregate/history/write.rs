@@ -97,9 +97,10 @@ enum Row {
         name: String,
         value: String,
     },
+    /// The end of the run; without an exit code if it was killed.
     Ended {
         at: i64,
-        exit_code: u8,
+        exit_code: Option<u8>,
         interrupted: bool,
     },
 }
@@ -168,6 +169,15 @@ impl HistoryWriter {
         deleted
             .map(drop)
             .map_err(|error| failed("write", &self.path, error))
+    }
+
+    /// Notes that the run was killed, and when it was last heard of.
+    pub(super) fn killed(&mut self, at: Duration) {
+        self.rows.push(Row::Ended {
+            at: micros(at),
+            exit_code: None,
+            interrupted: false,
+        });
     }
 
     fn connection(&mut self, patience: Duration) -> rusqlite::Result<&mut Connection> {
@@ -356,7 +366,7 @@ impl Aggregator for HistoryWriter {
                 // Written at the end.
                 self.rows.push(Row::Ended {
                     at,
-                    exit_code: *exit_code,
+                    exit_code: Some(*exit_code),
                     interrupted: *interrupted,
                 });
                 Ok(())

@@ -14,7 +14,7 @@ use crate::case::CaseInfo;
 
 /// Earlier runs of the same tests.
 pub trait EarlierRuns: Send {
-    /// Returns the run before this one; `None` if none is known.
+    /// Returns the last run before this one that had some of its cases; `None` if none is known.
     fn previous(&mut self, results: &Results) -> Option<EarlierRun>;
 
     /// Returns the values of a metric in earlier runs, the oldest first.
@@ -30,7 +30,7 @@ pub struct EarlierRun {
     pub started: Duration,
     /// False for a run that goes on, or was killed: it may have had further cases.
     pub is_complete: bool,
-    /// Its cases, by binary id and name.
+    /// The cases of the later run, by binary id and name, with their last results up to this run.
     pub cases: HashMap<(String, String), LastResult>,
 }
 
@@ -44,7 +44,7 @@ pub(super) struct Changes {
     pub(super) failing: Vec<usize>,
     pub(super) fixed: Vec<usize>,
     pub(super) slower: Vec<Slower>,
-    /// Cases that the earlier run did not have.
+    /// Cases without an earlier result.
     pub(super) new: usize,
 }
 

@@ -73,7 +73,7 @@ const lists = {
       group("Fixed", changes.fixed.filter((index) => shown.has(index)), (index) => this.entry(index)),
       group("Slower", slower, ({ case: index, before }) => this.entry(index, make("span", { class: "tag" }, `${(data.cases[index].took / before).toFixed(1)} times the ${time(before)} before`))),
     ].filter(Boolean);
-    const since = make("p", { class: "soft" }, `Compared with run ${visible(changes.run)} of ${date(changes.started)}.${changes.new ? ` ${plural(changes.new, "case")} had no result there.` : ""}`);
+    const since = make("p", { class: "soft" }, `Compared with run ${visible(changes.run)} of ${date(changes.started)}; cases that did not run there, with the last run in which they did.${changes.new ? ` ${plural(changes.new, "case")} had no earlier result.` : ""}`);
     return this.section("changes", "Changes since the previous run", since, parts.length ? parts : make("p", {}, "No case changed."));
   },
 

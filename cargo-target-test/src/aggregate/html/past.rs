@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     super::{
-        history::{History, TestOn},
+        history::{CaseKey, History, TestOn},
         results::Results,
     },
     changes::{EarlierRun, EarlierRuns},
@@ -51,7 +51,13 @@ impl EarlierRuns for PastRuns {
             repository: origin.repository.clone()?,
             run: run.clone(),
         });
-        let previous = open.history.previous_cases(&open.repository, &open.run);
+        let cases = results.cases.iter().map(|tested| CaseKey {
+            binary: tested.case.binary_id.to_string(),
+            name: tested.case.name.clone(),
+        });
+        let cases = cases.collect();
+        let history = &open.history;
+        let previous = history.previous_cases(&open.repository, &open.run, &cases);
         let (previous, cases) = previous.ok()??;
         let cases = cases.into_iter();
         let cases = cases.map(|(key, result)| ((key.binary, key.name), result));

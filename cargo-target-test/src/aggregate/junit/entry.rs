@@ -6,6 +6,7 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io::{Read, Seek, SeekFrom},
+    path::Path,
     sync::Arc,
     time::Duration,
 };
@@ -19,6 +20,7 @@ use super::{
     seconds,
 };
 use crate::{
+    bounded,
     case::{CaseInfo, declared, verdict::Verdict},
     error::one_line,
     run_event::{AttemptResult, ConsoleEnd, OutputFile, TAIL},
@@ -250,10 +252,10 @@ impl JunitEntry {
         case.set_classname(binary_id);
         if let Some(main) = main {
             case.set_time(main.waited + main.took);
-            if let Some(text) = main.stdout.as_ref().and_then(end_of) {
+            if let Some(text) = main.stdout.as_ref().and_then(shown) {
                 case.set_system_out(text);
             }
-            if let Some(text) = main.stderr.as_ref().and_then(end_of) {
+            if let Some(text) = main.stderr.as_ref().and_then(shown) {
                 case.set_system_err(text);
             }
         }
@@ -363,22 +365,43 @@ fn rerun(result: Option<&AttemptResult>) -> TestRerun {
     failing(result).apply(&mut rerun);
     if let Some(result) = result {
         rerun.set_time(result.waited + result.took);
-        if let Some(text) = result.stdout.as_ref().and_then(end_of) {
+        if let Some(text) = result.stdout.as_ref().and_then(shown) {
             rerun.set_system_out(text);
         }
-        if let Some(text) = result.stderr.as_ref().and_then(end_of) {
+        if let Some(text) = result.stderr.as_ref().and_then(shown) {
             rerun.set_system_err(text);
         }
     }
     rerun
 }
 
+/// Returns the text of an output file as reports show it; `None` if the file is gone.
+fn shown(output: &OutputFile) -> Option<String> {
+    let end = end_of(output)?;
+    Some(match output.length > TAIL as u64 {
+        true => shortened(&end, Some(&output.path)),
+        false => end,
+    })
+}
+
+/// Returns the end of an output, with a note that the rest is missing. `whole` is the file with the whole output, if
+/// there is one.
+pub(super) fn shortened(end: &str, whole: Option<&Path>) -> String {
+    let whole = whole.map(|path| format!("; the whole output is in `{}`", path.display()));
+    format!(
+        "[the beginning is left out{}]\n{end}",
+        whole.unwrap_or_default()
+    )
+}
+
 /// Reads the end of an output file; `None` if the file is gone.
 fn end_of(output: &OutputFile) -> Option<String> {
     let mut file = File::open(&output.path).ok()?;
-    let start = output.length.saturating_sub(TAIL as u64);
-    file.seek(SeekFrom::Start(start)).ok()?;
+    // One byte more shows whether the end begins a line.
+    let most = TAIL as u64 + 1;
+    file.seek(SeekFrom::Start(output.length.saturating_sub(most)))
+        .ok()?;
     let mut bytes = Vec::new();
-    file.take(TAIL as u64).read_to_end(&mut bytes).ok()?;
-    Some(String::from_utf8_lossy(&bytes).into_owned())
+    file.take(most).read_to_end(&mut bytes).ok()?;
+    Some(String::from_utf8_lossy(bounded::end(&bytes, TAIL)).into_owned())
 }

@@ -7,17 +7,22 @@ use std::{
     sync::Arc,
 };
 
-use quick_junit::{FlakyOrRerun, Report, TestCase, TestCaseStatus, TestRerun, TestSuite};
+use quick_junit::{
+    FlakyOrRerun, Report, TestCase, TestCaseStatus, TestRerun, TestSuite, XmlString,
+};
 
 use super::{
-    super::nextest_report::EntryKey,
+    super::nextest_report::{EntryKey, end_of_shortened},
     Key, NAME,
-    entry::{Failing, JunitEntry, append},
+    entry::{Failing, JunitEntry, append, shortened},
     instances::Instances,
 };
-use crate::case::{
-    reason::{NotRunReason, SkipReason},
-    verdict::Verdict,
+use crate::{
+    case::{
+        reason::{NotRunReason, SkipReason},
+        verdict::Verdict,
+    },
+    run_event::OutputFile,
 };
 
 /// The property of a suite that names a case that has not run.
@@ -80,12 +85,13 @@ pub(super) fn joined(
     (report.uuid, report.timestamp, report.time) = (nextest.uuid, nextest.timestamp, nextest.time);
     let mut known = HashSet::new();
     let mut suites = Vec::new();
-    for suite in nextest.test_suites {
+    for mut suite in nextest.test_suites {
+        let cases = std::mem::take(&mut suite.test_cases);
         let mut new = TestSuite::new(suite.name.clone());
         (new.timestamp, new.time) = (suite.timestamp, suite.time);
         new.properties.clone_from(&suite.properties);
-        for case in &suite.test_cases {
-            let key = EntryKey::in_report(&suite, case);
+        for mut case in cases {
+            let key = EntryKey::in_report(&suite, &case);
             let key = key.map(|key| {
                 let EntryKey {
                     binary_id,
@@ -95,8 +101,11 @@ pub(super) fn joined(
                 (binary_id.into(), name.to_owned(), stress_index)
             });
             let entry = key.as_ref().and_then(|key| entries.get(key));
-            let joined = entry.map(|entry| both(case, entry, instances));
-            new.add_test_case(joined.unwrap_or_else(|| case.clone()));
+            name_whole_outputs(&mut case, entry);
+            if let Some(entry) = entry {
+                join(&mut case, entry, instances);
+            }
+            new.add_test_case(case);
             if let (Some(entry), Some((binary_id, name, _))) = (entry, &key) {
                 new.add_test_cases(entry.sub_cases(name, binary_id));
             }
@@ -127,45 +136,31 @@ pub(super) fn joined(
 }
 
 /// Joins one entry of nextest's report with the run events.
-fn both(nextest: &TestCase, entry: &JunitEntry, instances: &Instances) -> TestCase {
-    let mut case = nextest.clone();
+fn join(case: &mut TestCase, entry: &JunitEntry, instances: &Instances) {
     let explain = |number: u32, run: &mut TestRerun| {
         let explained = entry.attempt(number).and_then(Failing::explained);
         explained.into_iter().for_each(|form| form.apply(run));
         append(&mut run.system_err, entry.consoles(number, instances));
     };
-    match &mut case.status {
-        // The attempts before the one that passed.
-        TestCaseStatus::Success { flaky_runs } => {
-            (1..)
-                .zip(flaky_runs)
-                .for_each(|(number, run)| explain(number, run));
+    let (main, reruns) = attempts(&mut case.status);
+    reruns.for_each(|(number, run)| explain(number, run));
+    if let TestCaseStatus::NonSuccess {
+        kind,
+        message,
+        ty,
+        description,
+        ..
+    } = &mut case.status
+    {
+        append(&mut case.system_err, entry.consoles(main, instances));
+        let special = entry.verdict().and_then(Failing::special);
+        let timeout = || entry.attempt(main).and_then(Failing::timeout);
+        if let Some(form) = special.or_else(timeout) {
+            *kind = form.kind;
+            *ty = Some(form.ty.into());
+            *message = form.message.map(Into::into);
+            *description = form.description.map(Into::into);
         }
-        TestCaseStatus::NonSuccess {
-            kind,
-            message,
-            ty,
-            description,
-            reruns,
-        } => {
-            // The first attempt is the entry itself, unless a later attempt passed.
-            let first = match reruns.kind {
-                FlakyOrRerun::Flaky => 1,
-                FlakyOrRerun::Rerun => 2,
-            };
-            let runs = (first..).zip(&mut reruns.runs);
-            runs.for_each(|(number, run)| explain(number, run));
-            append(&mut case.system_err, entry.consoles(first - 1, instances));
-            let special = entry.verdict().and_then(Failing::special);
-            let timeout = || entry.attempt(first - 1).and_then(Failing::timeout);
-            if let Some(form) = special.or_else(timeout) {
-                *kind = form.kind;
-                *ty = Some(form.ty.into());
-                *message = form.message.map(Into::into);
-                *description = form.description.map(Into::into);
-            }
-        }
-        TestCaseStatus::Skipped { .. } => {}
     }
     let passed = matches!(case.status, TestCaseStatus::Success { .. });
     if let Some(Verdict::Skip(reason)) = entry.verdict()
@@ -174,6 +169,46 @@ fn both(nextest: &TestCase, entry: &JunitEntry, instances: &Instances) -> TestCa
         case.status = TestCaseStatus::skipped();
         case.status.set_message(reason.to_string());
     }
-    entry.add_properties(&mut case, instances);
-    case
+    entry.add_properties(case, instances);
+}
+
+/// Returns the number of the attempt that an entry of nextest's report shows itself, and the other attempts by number.
+fn attempts(status: &mut TestCaseStatus) -> (u32, impl Iterator<Item = (u32, &mut TestRerun)>) {
+    let (runs, shows_first): (&mut [_], _) = match status {
+        TestCaseStatus::Success { flaky_runs } => (flaky_runs, false),
+        TestCaseStatus::NonSuccess { reruns, .. } => {
+            (&mut reruns.runs, reruns.kind == FlakyOrRerun::Rerun)
+        }
+        TestCaseStatus::Skipped { .. } => (&mut [], true),
+    };
+    let others = runs.len() as u32;
+    match shows_first {
+        true => (1, (2..).zip(runs)),
+        false => (others + 1, (1..).zip(runs)),
+    }
+}
+
+/// Names the file with the whole output in each shortened output of an entry. `entry` has what events say of it.
+fn name_whole_outputs(case: &mut TestCase, entry: Option<&JunitEntry>) {
+    let (main, reruns) = attempts(&mut case.status);
+    let name = |number, out: &mut Option<XmlString>, err: &mut Option<XmlString>| {
+        let result = entry.and_then(|entry| entry.attempt(number));
+        name_whole(out, result.and_then(|result| result.stdout.as_ref()));
+        name_whole(err, result.and_then(|result| result.stderr.as_ref()));
+    };
+    for (number, run) in reruns {
+        name(number, &mut run.system_out, &mut run.system_err);
+        name_whole(&mut run.description, None);
+    }
+    name(main, &mut case.system_out, &mut case.system_err);
+    if let TestCaseStatus::NonSuccess { description, .. } = &mut case.status {
+        name_whole(description, None);
+    }
+}
+
+fn name_whole(text: &mut Option<XmlString>, whole: Option<&OutputFile>) {
+    if let Some(end) = text.as_deref().and_then(end_of_shortened) {
+        let path = whole.map(|output| output.path.as_path());
+        *text = Some(shortened(end, path).into());
+    }
 }

@@ -10,7 +10,7 @@ use crate::{
         CaseInfo, RunsOn,
         reason::{ExclusionReason, SkipReason},
     },
-    run_event::OutputFile,
+    run_event::{OutputFile, TAIL},
 };
 
 fn attempt(name: &str, number: u32) -> Attempt {
@@ -218,6 +218,72 @@ fn a_report_is_there_before_the_end() {
         text.contains("]]&gt; &lt;&amp;") && text.contains(" end"),
         "{text}"
     );
+}
+
+/// A failed, a flaky and a passed case, with and without events, have the end of their output and the path of the whole.
+#[test]
+fn long_outputs_are_shortened_alike() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name);
+    let (output, nextest) = ("0123456789\n".repeat(10_000), path("nextest.xml"));
+    let result = |name: &str, verdict| {
+        let path = path(name);
+        fs_err::write(&path, &output).expect("written");
+        let (length, tail) = (output.len() as u64, String::new());
+        AttemptResult {
+            stdout: Some(OutputFile { path, length, tail }),
+            ..result(verdict)
+        }
+    };
+    let mut junit = Junit::new(&path("all.xml"), std::slice::from_ref(&nextest));
+    let attempts = [
+        ("passes", 1, Verdict::Pass),
+        ("fails", 1, Verdict::Fail),
+        ("fails", 2, Verdict::Fail),
+        ("flaky", 1, Verdict::Fail),
+        ("flaky", 2, Verdict::Pass),
+    ];
+    let events = attempts.clone().map(|(name, number, verdict)| {
+        ended(name, number, result(&format!("{name}-{number}"), verdict))
+    });
+    ingest(&mut junit, events.into());
+    let xml = |name: &str| fs_err::read_to_string(path(name)).expect("a report");
+    let expected = |name: &str| {
+        let shown = format!("; the whole output is in `{}`]\n0123", path(name).display());
+        xml("all.xml").contains(&shown)
+    };
+    for with_nextest in [false, true] {
+        if with_nextest {
+            let out = format!("<system-out>{output}</system-out>");
+            let alone = |name: &str| {
+                format!(r#"<testcase name="{name}" classname="hello">{out}</testcase>"#)
+            };
+            let with = |name: &str, element: &str, run: &str| {
+                format!(
+                    r#"<testcase name="{name}" classname="hello">{element}<{run} type="x">{out}</{run}>{out}</testcase>"#
+                )
+            };
+            let cases = [
+                alone("passes[a]"),
+                alone("unseen[a]"),
+                with("fails[a]", r#"<failure type="x"/>"#, "rerunFailure"),
+                with("flaky[a]", "", "flakyFailure"),
+            ];
+            let report = format!(
+                r#"<testsuites name="nextest-run" tests="4" failures="1" errors="0"><testsuite name="hello" tests="4" disabled="0" errors="0" failures="1">{}</testsuite></testsuites>"#,
+                cases.concat()
+            );
+            fs_err::write(&nextest, report).expect("written");
+        }
+        junit.finish().expect("a report");
+        for (name, number, _) in &attempts {
+            assert!(expected(&format!("{name}-{number}")), "{name}-{number}");
+        }
+        let unknown = xml("all.xml").contains("[the beginning is left out]\n0123");
+        assert_eq!(unknown, with_nextest);
+        let most = (attempts.len() + 1) * (TAIL + 1000);
+        assert!(xml("all.xml").len() < most, "{}", xml("all.xml").len());
+    }
 }
 
 /// A report in nextest's format.

@@ -285,7 +285,7 @@ async fn ask(
 }
 
 /// Describes a request for messages: completes "failed to ...".
-fn told(request: &BrokerRequest) -> String {
+pub(in crate::execute) fn told(request: &BrokerRequest) -> String {
     match request {
         BrokerRequest::Exec { command, .. } => format!("run `{}`", command.text()),
         BrokerRequest::Put { path, .. } => format!("write `{path}`"),

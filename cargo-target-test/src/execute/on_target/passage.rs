@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Mutex};
 
 use target_fixtures::wire::{Act, BrokerRequest, Failure, FailureKind, Reply};
 
-use crate::sync::lock;
+use crate::{execute::broker::told, sync::lock};
 
 /// The rules for the test of one lease.
 pub(super) struct PassageRules {
@@ -63,7 +63,7 @@ impl PassageRules {
             BrokerRequest::Attach { lease } if *lease == self.lease => Passage::Pass,
             BrokerRequest::Act { instance, act, .. } => {
                 match *instance == self.instance && ends_processes(act) {
-                    true => refused("act on the machine of the test", HOST),
+                    true => refused(&told(request), HOST),
                     false => Passage::Pass,
                 }
             }
@@ -169,8 +169,17 @@ mod tests {
             }),
         ] {
             let answer = rules.passage(&request);
-            let is_refused = matches!(answer, Passage::Answered(Reply::Failed(_)));
-            assert!(is_refused, "{request:?}: {answer:?}");
+            let Passage::Answered(Reply::Failed(failure)) = answer else {
+                panic!("{request:?}: {answer:?}");
+            };
+            if let BrokerRequest::Act { act, .. } = &request {
+                let name = if *act == Act::Reboot {
+                    "reboot: "
+                } else {
+                    "set link 0: "
+                };
+                assert!(failure.message.starts_with(name), "{failure:?}");
+            }
         }
     }
 

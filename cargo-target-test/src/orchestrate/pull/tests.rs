@@ -104,6 +104,7 @@ fn brief(kind: &RunEventKind) -> String {
     let of = |attempt: &Attempt| format!("{} {}", attempt.case.name, attempt.number);
     match kind {
         RunEventKind::RunStarted { cases, .. } => format!("run of {cases}"),
+        RunEventKind::Planned { case } => format!("planned {}", case.name),
         RunEventKind::LeaseWaiting { attempt } => format!("waiting {}", of(attempt)),
         RunEventKind::LeaseGranted {
             attempt, instances, ..
@@ -139,6 +140,7 @@ async fn events_come_in_order() {
         events,
         [
             "run of 1",
+            "planned one",
             "waiting one 1",
             "granted one 1 a",
             "started one 1",

@@ -269,7 +269,10 @@ fn start(spec: &QemuSpec, line: &QemuCommand<'_>) -> Result<QemuProcess> {
     MARK.put(&mut command, spec);
     let finished = process::Spawn::new(command).run(b"", START, &|_| {})?;
     let name = &spec.instance;
-    let refused = |words| Error::infra(format!("QEMU failed to start `{name}`: {words}"));
+    let refused = |words: String| {
+        let words = process::error_first(&words, |line| !line.contains(": warning: "));
+        Error::infra(format!("QEMU failed to start `{name}`: {words}"))
+    };
     finished.text().map_err(refused)?;
     let pid = bounded::read_to_string(&pid_file)?.trim().parse();
     let none = |_| Error::infra(format!("QEMU started no process for `{name}`"));

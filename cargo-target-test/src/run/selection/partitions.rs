@@ -37,9 +37,8 @@ impl Selection {
     /// Fails if neither folder can be written.
     pub fn run_folder(&self, run: &str) -> Result<RunFolder> {
         let build = &self.summary.rust_build_meta;
-        let keep = self.workspace.playbook.report.keep;
-        RunFolder::create(build.target_directory.as_std_path(), run, keep)
-            .or_else(|_| RunFolder::create(self.directory.path(), run, keep))
+        RunFolder::create(build.target_directory.as_std_path(), run)
+            .or_else(|_| RunFolder::create(self.directory.path(), run))
     }
 
     /// Returns true if the folder of the run's reports outlives the run.

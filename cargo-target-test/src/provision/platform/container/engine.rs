@@ -21,6 +21,9 @@ const PROBE: Duration = Duration::from_secs(10);
 /// The time limit for all other calls; images can be large.
 pub(super) const LIMIT: Duration = Duration::from_secs(15 * 60);
 
+/// The beginnings of the line with the engine's error.
+const ERRORS: [&str; 3] = ["docker: ", "Error: ", "Error response from daemon: "];
+
 /// The name of imported images; the tag is the hash of the content and the pool's label.
 const IMPORTED: &str = "localhost/cargo-target-test";
 
@@ -108,9 +111,10 @@ impl Engine {
     fn finish(&self, spawn: process::Spawn, limit: Duration) -> Result<String> {
         let finished = spawn.dies_with_parent().run(b"", limit, &|_| {})?;
         let text = finished.text().map_err(|words| {
-            let words = words
-                .trim_start_matches("Error: ")
-                .trim_start_matches("Error response from daemon: ");
+            let words = error_first(&words);
+            let words = ERRORS
+                .iter()
+                .fold(&*words, |words, mark| words.trim_start_matches(mark));
             Error::infra(match words {
                 "" => format!("`{}`: {}", self.0, process::ending(finished.status)),
                 words => format!("`{}`: {words}", self.0),
@@ -224,5 +228,34 @@ impl Engine {
         };
         let message = format!("the container of `{name}` {why}{last}");
         Err(Error::infra(message))
+    }
+}
+
+/// Returns the engine's words with its error first: progress and warnings of a pull precede it.
+fn error_first(words: &str) -> String {
+    let is_error = |line: &str| ERRORS.iter().any(|mark| line.starts_with(mark));
+    process::error_first(words, is_error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_headline_is_the_engines_error() {
+        let pull = "Trying to pull localhost:9/none:latest...\n\
+                    level=warning msg=\"failed, retrying in 1s ... (1/3)\"\n\
+                    Error: initializing source: connection refused";
+        let docker = "Unable to find image 'none' locally\n\
+                      docker: Error response from daemon: no such host.\nSee 'docker run --help'.";
+        for (words, first) in [
+            (pull, "Error: initializing source: connection refused"),
+            (docker, "docker: Error response from daemon: no such host."),
+        ] {
+            assert_eq!(error_first(words), format!("{first}\n{words}"));
+        }
+        for words in ["Error: no such container", "killed", ""] {
+            assert_eq!(error_first(words), words);
+        }
     }
 }
