@@ -31,6 +31,8 @@ mod messages;
 mod metrics;
 /// Tests that run on their target.
 mod on_target;
+/// Timed orchestrations.
+mod orchestrations;
 /// People who look at a target: shells, commands, copies, leases by hand.
 mod people;
 /// Platforms: their schemas, and what becomes of scripts when somebody dies.

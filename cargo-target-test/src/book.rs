@@ -27,6 +27,7 @@ page!(on_target, "on-target.md");
 page!(talking, "talking.md");
 page!(fixtures, "fixtures.md");
 page!(metrics, "metrics.md");
+page!(orchestrations, "orchestrations.md");
 page!(secrets, "secrets.md");
 page!(dev_loop, "dev-loop.md");
 page!(reports, "reports.md");

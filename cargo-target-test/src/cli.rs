@@ -251,6 +251,12 @@ pub struct RunArgs {
     /// Applies to tests on targets. Defaults to `timeout` in `[defaults]` of the playbook.
     #[arg(long, value_name = "TIME", env = env::TIMEOUT, hide_env_values = true, value_parser = interactive::time)]
     pub timeout: Option<Duration>,
+    /// Check all descriptions of orchestrations against the events of the tests, and exit
+    #[arg(long, hide_short_help = true, conflicts_with = "delete_targets")]
+    pub load_orch: bool,
+    /// Let the time of orchestrations pass faster: with 60, an hour takes a minute
+    #[arg(long, value_name = "FACTOR", hide_short_help = true, value_parser = arguments::time_scale)]
+    pub time_scale: Option<f64>,
     /// Print the N slowest cases, with the times of set-up, test and tear-down
     #[arg(long, value_name = "N", hide_short_help = true)]
     pub durations: Option<usize>,
@@ -287,6 +293,9 @@ pub struct SchemaArgs {
     /// Print the JSON Schema of a line of the feed
     #[arg(long)]
     pub feed: bool,
+    /// Print the JSON Schema of a description of an orchestration
+    #[arg(long, conflicts_with = "feed")]
+    pub orchestration: bool,
 }
 
 /// Options of `init`.

@@ -1,6 +1,7 @@
 //! Runs cases on instances through nextest.
 
 pub mod broker;
+mod check_events;
 pub mod clean_up;
 mod executor;
 mod health;
@@ -14,6 +15,7 @@ mod shell_executor;
 
 use std::path::{Path, PathBuf};
 
+pub use check_events::invalid_params;
 pub use executor::{Executor, Launch, Launcher, LocalLauncher, ProcessEnd};
 pub use host_process::HostProcess;
 pub use on_target::{OnTarget, TestPackage, TestPackages};

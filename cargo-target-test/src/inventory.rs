@@ -18,9 +18,12 @@ use std::{
 
 use camino::Utf8PathBuf;
 use nextest_metadata::{BuildPlatform, RustTestBinaryKind, RustTestSuiteSummary, TestListSummary};
-use target_fixtures::metadata::{Metadata, MetadataRecord};
+use target_fixtures::metadata::{Metadata, MetadataRecord, RecordKind};
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    playbook::KnownEvents,
+};
 use effective::Index;
 
 pub use binary_digest::binary_digest;
@@ -52,6 +55,8 @@ pub struct Binary {
     pub cwd: Utf8PathBuf,
     /// True if the binary is built for the host even in a cross build, for example the tests of a proc-macro crate.
     pub host: bool,
+    /// The events and fixtures that it contains.
+    pub known: KnownEvents,
 }
 
 /// One test, as Cargo lists it.
@@ -104,6 +109,26 @@ pub fn metadata_of(binary: &Path) -> Result<Vec<MetadataRecord>> {
     })
 }
 
+/// Returns the events and fixtures among the records of a binary.
+pub fn known_events(records: &[MetadataRecord]) -> KnownEvents {
+    let mut known = KnownEvents::default();
+    for record in records {
+        let name = record.path.rsplit("::").next().unwrap_or_default();
+        match record.kind {
+            RecordKind::Event => {
+                let params = record.params.iter().map(|param| param.name.clone());
+                known.events.insert(name.to_owned(), params.collect());
+            }
+            RecordKind::Fixture => {
+                known.fixtures.push(name.to_owned());
+                known.fixtures.push(record.path.clone());
+            }
+            RecordKind::Test | RecordKind::Module => {}
+        }
+    }
+    known
+}
+
 /// Returns the crate name at the start of the record paths of the binary with this name.
 pub fn crate_name(binary_name: &str) -> String {
     binary_name.replace('-', "_")
@@ -147,6 +172,7 @@ impl Inventory {
             cwd: suite.cwd.clone(),
             host: binary.build_platform == BuildPlatform::Host
                 || binary.kind == RustTestBinaryKind::PROC_MACRO,
+            known: known_events(records),
         });
     }
 }

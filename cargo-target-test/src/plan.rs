@@ -182,6 +182,7 @@ pub(crate) mod testing {
             path: format!("/{id}").into(),
             cwd: "/".into(),
             host,
+            known: crate::playbook::KnownEvents::default(),
         }
     }
 

@@ -6,6 +6,7 @@
 mod around;
 mod criteria;
 mod definition;
+mod description;
 mod diagnostic;
 mod embedded;
 mod env;
@@ -18,6 +19,7 @@ mod lifecycle;
 mod limit;
 mod names;
 mod nearest;
+mod orchestration;
 mod overlay;
 mod overrides;
 mod params;
@@ -47,6 +49,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 pub(crate) use self::definition::{flatten, is_inside, toml_key};
+pub(crate) use self::description::without_description;
 pub(crate) use self::diagnostic::list;
 pub(crate) use self::files::{is_excluded, resolve as resolve_path};
 pub(crate) use self::find::shown as shown_path;
@@ -57,12 +60,16 @@ pub use self::{
     around::{AroundTests, BuiltInCheck, HealthCheck, OnFinding, OwnCheck},
     criteria::{Priorities, Rule, Texts, Times},
     definition::Definition,
+    description::{
+        DescribedEvent, Description, Descriptions, FailMode, KnownEvents, description_schema,
+    },
     env::{Env, EnvName},
     expression::{Expression, parse as parse_expression},
     find::find,
     json_schema::schema,
     lifecycle::{CountsAs, Lifecycle, OnDirty},
     limit::Limit,
+    orchestration::OrchestrationSettings,
     overlay::Origin,
     overrides::Override,
     recipe::{Recipe, Step, StepSource},
@@ -103,6 +110,9 @@ pub struct Playbook {
     /// The `[on-target]` table.
     #[serde(skip_serializing_if = "OnTargetSettings::is_default")]
     pub on_target: OnTargetSettings,
+    /// The `[orchestration]` table.
+    #[serde(skip_serializing_if = "OrchestrationSettings::is_default")]
+    pub orchestration: OrchestrationSettings,
     /// The recipes, by name.
     pub recipes: BTreeMap<String, Recipe>,
     /// The tables about tests.
@@ -291,6 +301,7 @@ pub fn load(
     let (report, notify) = (written.report.clone(), written.notify.clone());
     let (recipes, history) = (written.recipes.clone(), written.history.clone());
     let on_target = written.on_target.clone();
+    let orchestration = written.orchestration.clone();
     let rules = std::mem::take(&mut written.rules);
     rules.check(&recipes, written.target_names().as_deref(), &mut problems);
     let targets = resolve::resolve(written, overrides, platforms, &mut problems);
@@ -304,6 +315,7 @@ pub fn load(
         notify,
         history,
         on_target,
+        orchestration,
         recipes,
         rules: rules.rules,
         targets,

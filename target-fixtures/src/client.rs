@@ -119,7 +119,7 @@ pub(crate) struct Client {
     lease: String,
     idle: Mutex<Vec<BrokerConnection>>,
     /// The connection that holds the lease; the lease ends when it is closed. `None` if a runner holds the lease.
-    _holder: Option<BrokerConnection>,
+    holder: Option<BrokerConnection>,
 }
 
 impl Client {
@@ -131,7 +131,7 @@ impl Client {
                 socket,
                 lease,
                 idle: Mutex::new(vec![connection]),
-                _holder: None,
+                holder: None,
             },
             instances,
         ))
@@ -145,10 +145,15 @@ impl Client {
                 socket,
                 lease: leased.lease.clone(),
                 idle: Mutex::default(),
-                _holder: Some(holder),
+                holder: Some(holder),
             },
             leased,
         ))
+    }
+
+    /// True if the lease belongs to a runner, which tells the broker when the test must end.
+    pub(crate) fn has_runner(&self) -> bool {
+        self.holder.is_none()
     }
 
     /// Sends a request on a connection and returns the connection. The caller reads the replies.

@@ -35,6 +35,9 @@ pub const LEASED_BINARY: &str = "TARGET_TEST_LEASED_BINARY";
 /// Set to `1` for a process of a test binary that tears down a fixture instead of running a test. The fixture is
 /// described on standard input.
 pub const TEAR_DOWN: &str = "TARGET_TEST_TEAR_DOWN";
+/// Set to `1` for a process of a test binary that checks the arguments of an orchestration's events instead of running it.
+/// The plan is on standard input.
+pub const CHECK_EVENTS: &str = "TARGET_TEST_CHECK_EVENTS";
 /// Set to `1` for a case whose instances are kept for examination if the case fails. Its fixtures are kept too, until
 /// the broker tears them down.
 pub const STAYS: &str = "TARGET_TEST_STAYS";

@@ -45,6 +45,8 @@ pub trait Fixture: 'static {
     const SCOPE: Scope;
     /// True if the fixture has a tear-down function.
     const TEARS_DOWN: bool;
+    /// True for a fixture of this library, which the test's output does not mention.
+    const IS_BUILT_IN: bool = false;
 
     /// The fixtures that this fixture takes.
     fn needs() -> Vec<&'static dyn Registered>;
@@ -86,6 +88,11 @@ pub trait Registered: Sync {
     fn name(&self) -> &'static str;
     /// The fixtures that this fixture takes.
     fn needs(&self) -> Vec<&'static dyn Registered>;
+    /// Sets up the fixture, unless it is.
+    ///
+    /// # Errors
+    /// As [`Fixtures::get`].
+    fn prepare(&self, fixtures: &Fixtures) -> Result<(), FixtureFailure>;
     /// Tears down the fixture in a process that did not set it up.
     ///
     /// # Errors
@@ -109,6 +116,10 @@ impl<F: Fixture> Registered for Of<F> {
 
     fn needs(&self) -> Vec<&'static dyn Registered> {
         F::needs()
+    }
+
+    fn prepare(&self, fixtures: &Fixtures) -> Result<(), FixtureFailure> {
+        fixtures.get::<F>().map(drop)
     }
 
     fn tear_down(&self, fixtures: &Fixtures, state: &FixtureState) -> Result<(), FixtureFailure> {
@@ -146,7 +157,7 @@ impl FixtureFailure {
     }
 
     /// Converts the payload of a panic, already printed, or of a [`skip!`](crate::skip!).
-    fn of_panic(panic: &(dyn Any + Send)) -> Self {
+    pub(crate) fn of_panic(panic: &(dyn Any + Send)) -> Self {
         if let Some(SkipNow(reason)) = panic.downcast_ref() {
             return Self::Skip(reason.clone());
         }

@@ -6,6 +6,7 @@ use std::{
     hint::black_box,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     process::{ExitCode, Termination},
+    sync::Arc,
 };
 
 use crate::{
@@ -13,7 +14,7 @@ use crate::{
     error::{ErrorKind, TargetError, loss_in, skipped},
     fixture::{self, Fixtures, Registered},
     lease::{self, TearDown},
-    subtest,
+    orchestration, subtest,
     verdict::{self, SkipNow, TestEnd},
     wire::{BrokerRequest, ExpectedFailure, TORN_DOWN},
 };
@@ -41,7 +42,7 @@ pub fn run(
     record: &'static [u8],
     path: &str,
     fixtures: &[&'static dyn Registered],
-    test: impl FnOnce(&Fixtures, &[Target]) -> TestEnd,
+    test: impl FnOnce(&Arc<Fixtures>, &[Target]) -> TestEnd,
 ) -> TestEnd {
     // Refer to the record, so that the linker keeps it.
     black_box(record);
@@ -56,7 +57,7 @@ pub fn run(
     let Some(first) = targets.first() else {
         return TestEnd::Fail("infra: the lease has no instance".to_owned());
     };
-    let fixtures = Fixtures::new(Some(first.clone()));
+    let fixtures = Arc::new(Fixtures::new(Some(first.clone())));
     subtest::collect(&first.client);
     let ended = subtest::conclude(caught(|| test(&fixtures, &targets)));
     // Tear down fixtures after a panic too, but not if the failed instance is kept for examination.
@@ -92,9 +93,22 @@ pub fn run(
     }
 }
 
+/// Runs the orchestration of the test at `path`.
+pub fn orchestrate(record: &'static [u8], path: &str) -> TestEnd {
+    if std::env::var_os(env::CHECK_EVENTS).is_some() {
+        return orchestration::check_events();
+    }
+    run(record, path, &[], |fixtures, targets| {
+        orchestration::run(fixtures, targets)
+    })
+}
+
 /// Tears down a fixture that another process set up.
 fn tear_down(order: &TearDown, path: &str, fixtures: &[&'static dyn Registered]) -> TestEnd {
-    let Some(fixture) = fixture::find(fixtures, &order.name) else {
+    // The fixtures of an orchestration are known by the registry only.
+    let registered = orchestration::FIXTURES.items();
+    let found = fixture::find(fixtures, &order.name);
+    let Some(fixture) = found.or_else(|| fixture::find(&registered, &order.name)) else {
         return TestEnd::Fail(format!("the test has no fixture `{}`", order.name));
     };
     let target = match &order.instance {
@@ -243,6 +257,11 @@ impl<R: Termination> ViaTermination for &mut Returned<R> {
 }
 
 impl Target {
+    /// Reports a failure of the test before its end.
+    pub(crate) fn tell_failure_now(&self, message: &str) {
+        self.tell_failure(&Ok(TestEnd::Fail(message.to_owned())));
+    }
+
     /// Reports the failure of the test, if it failed, to the broker.
     fn tell_failure(&self, ended: &Result<TestEnd, Panic>) {
         if let Some(mut message) = failure_of(ended) {

@@ -366,6 +366,7 @@ mod lease;
 pub mod metadata;
 mod metric;
 pub mod net;
+pub mod orchestration;
 pub mod platform;
 pub mod requirement;
 mod subtest;
@@ -385,6 +386,16 @@ pub use target_fixtures_macros::target_test;
 /// Turns a function into a fixture. See the [guide](crate#fixtures).
 pub use target_fixtures_macros::target_fixture;
 
+/// Turns a function into an event of orchestrations. See [`orchestration`](mod@orchestration).
+pub use target_fixtures_macros::target_event;
+
+/// Names the test that runs the orchestration with this name: `orchestration!("my_test", area = "perf");`.
+///
+/// Accepts the arguments of [`target_test`](macro@target_test) except `timeout`, which follows from the description, and
+/// `runs_on`. The test is `#[ignore]`d: `cargo target-test --run-orch my_test` runs it. See
+/// [`orchestration`](mod@orchestration).
+pub use target_fixtures_macros::orchestration;
+
 pub use self::{
     error::{Error, ErrorKind, Result, TargetError, skip},
     metric::{Metric, PreviousDuration, PreviousMetric, metric, previous, previous_durations},
@@ -403,9 +414,14 @@ pub mod prelude {
     pub use std::time::Duration;
 
     pub use crate::{
-        Error, Exit, Result, Retry, Target, TargetError, retry, skip, subtest, target_defaults,
-        target_fixture, target_test, wait_until,
+        Error, Exit, Result, Retry, Target, TargetError,
+        orchestration::{
+            KillSwitch, ReportQueue, Reporter, kill_switch, report_queue, result_reporter,
+        },
+        retry, skip, subtest, target_defaults, target_event, target_fixture, target_test,
+        wait_until,
     };
+    pub use target_fixtures_macros::orchestration;
 }
 
 #[doc(hidden)]
@@ -417,6 +433,7 @@ pub mod __private {
             load, save, torn, typed,
         },
         harness::*,
+        orchestration::{EVENTS, EventParams, FIXTURES, Registration, TargetEvent},
         verdict::{TestEnd, skip_now},
     };
 }

@@ -21,6 +21,19 @@ pub struct MetadataRecord {
     pub path: String,
     /// The declared metadata.
     pub metadata: Metadata,
+    /// The parameters of an event.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub params: Vec<ParamRecord>,
+}
+
+/// A parameter that an event takes by value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParamRecord {
+    /// The name.
+    pub name: String,
+    /// The type as in the code: `PathBuf`, `Option < u32 >`.
+    #[serde(rename = "type")]
+    pub rust_type: String,
 }
 
 /// The subject of a [`MetadataRecord`].
@@ -32,6 +45,10 @@ pub enum RecordKind {
     Test,
     /// Defaults for the tests of a module and of its submodules (`target_defaults!`).
     Module,
+    /// An event of orchestrations (`#[target_event]`).
+    Event,
+    /// A fixture (`#[target_fixture]`).
+    Fixture,
 }
 
 /// The metadata of a test. Empty and `None` fields are not declared, and not written.
@@ -92,6 +109,9 @@ pub struct Metadata {
     /// The roles of the environment that the test needs.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub roles: Vec<String>,
+    /// The orchestration that the test runs (`orchestration!`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub orchestration: Option<String>,
     /// The maximum run time, counted from the lease: `30s`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<String>,

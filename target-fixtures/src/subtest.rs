@@ -168,6 +168,15 @@ pub(crate) fn collect(client: &Arc<Client>) {
     }));
 }
 
+/// A time in microseconds since 1970, as in reports.
+pub(crate) fn micros_since_1970(time: SystemTime) -> u64 {
+    micros(time.duration_since(UNIX_EPOCH).unwrap_or_default())
+}
+
+pub(crate) fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
 /// Stops to collect subtests. A test that did not fail by itself fails if one of its subtests did.
 pub(crate) fn conclude<P>(
     ended: std::result::Result<TestEnd, P>,
@@ -268,10 +277,6 @@ impl Subtests {
             .rev()
             .find(|at| text.is_char_boundary(*at));
         let message = &text[..cut.unwrap_or_default()];
-        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
         let result = SubResult {
             path,
             lane: None,
@@ -279,7 +284,7 @@ impl Subtests {
                 Some(_) if end.verdict == VerdictKind::Fail => VerdictKind::Infra,
                 _ => end.verdict,
             },
-            started: micros(now.saturating_sub(took)),
+            started: micros_since_1970(SystemTime::now().checked_sub(took).unwrap_or(UNIX_EPOCH)),
             took: micros(took),
             message: (!message.is_empty()).then(|| message.to_owned()),
         };

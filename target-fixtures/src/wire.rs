@@ -12,20 +12,25 @@ use serde_json::Value;
 mod command;
 mod frame;
 mod machine;
+mod orchestration;
 mod result;
 mod run;
 
 pub use command::{Exit, Password, ShellCommand, Stream, Sudo};
 pub use frame::{LONGEST, lengths_of, read_frame, write_frame};
 pub use machine::{Act, ForwardTo, Question};
+pub use orchestration::{InvalidParam, OrchestrationPlan, PlannedEvent};
 pub use result::{Measurement, PreviousQuery, PreviousValue, SubResult, VerdictKind};
 pub use run::{ExpectedFailure, Instance, Run, Secret};
 
 /// The version of the protocol: both ends must have the same.
-pub const PROTOCOL: u32 = 9;
+pub const PROTOCOL: u32 = 10;
 
 /// The exit code of a process that has torn down a fixture. (A test harness exits with 0 even if it found no test.)
 pub const TORN_DOWN: i32 = 84;
+
+/// The byte before the line in which a test binary answers if it only checks the arguments of events.
+pub const CHECKED: char = '\u{1e}';
 
 /// The maximum number of bytes of a file or of output in one frame.
 pub const CHUNK: usize = 128 << 10;
@@ -191,6 +196,17 @@ pub enum BrokerRequest {
     Previous(PreviousQuery),
     /// The test reports one of many results; answered by [`Reply::Done`].
     SubResult(SubResult),
+    /// Requests the orchestration of the test; answered by [`Reply::Answer`] with an [`OrchestrationPlan`].
+    Orchestration,
+    /// Waits until the orchestration must end early; answered by [`Reply::Done`].
+    AwaitStop,
+    /// A runner asks the orchestration to end early; not answered.
+    Stop,
+    /// Shows a line of progress on the terminal of the run; answered by [`Reply::Done`].
+    Progress {
+        /// The line.
+        text: String,
+    },
     /// Requests a shared fixture; answered by [`Reply::Fixture`] or [`Reply::Failed`], after another test has finished
     /// setting it up. A client that gets no state sets the fixture up, and sends [`BrokerRequest::FixtureUp`] or
     /// [`BrokerRequest::FixtureFailed`] on the same connection.

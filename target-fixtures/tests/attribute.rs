@@ -152,6 +152,7 @@ fn everything() -> Metadata {
         any: Some(true),
         count: Some(1),
         roles: Vec::new(),
+        orchestration: None,
         timeout: text("1h 30m"),
         retries: Some(2),
         skip: vec![

@@ -14,6 +14,14 @@ use super::{
     nextest_options::{Class, NextestOption, OPTIONS, OptionValue, find},
 };
 
+/// Parses a factor for the time of orchestrations.
+pub(super) fn time_scale(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(factor) if (0.001..=1e6).contains(&factor) => Ok(factor),
+        _ => Err("expected a number from 0.001 to 1000000".to_owned()),
+    }
+}
+
 impl Args for NextestArgs {
     fn augment_args(command: Command) -> Command {
         command

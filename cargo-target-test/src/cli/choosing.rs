@@ -27,6 +27,9 @@ pub struct ChoosingArgs {
     /// Place of test processes, whatever tests and playbook say
     #[arg(long, value_name = "WHERE", value_enum, hide_short_help = true)]
     pub runs_on: Option<SideArg>,
+    /// Run the orchestration with this name, and no other test (can be repeated)
+    #[arg(long, value_name = "NAME", visible_alias = "test-orch")]
+    pub run_orch: Vec<String>,
     /// Run only the cases that failed, or that were infra, in an earlier run
     #[arg(long, value_name = "WHICH", value_enum)]
     pub rerun_cases: Option<RerunArg>,
@@ -65,6 +68,7 @@ impl ChoosingArgs {
         };
         or(&mut self.on, others.on);
         or(&mut self.scenario, others.scenario);
+        or(&mut self.run_orch, others.run_orch);
         self.criteria.splice(0..0, others.criteria);
         self.runs_on = self.runs_on.or(others.runs_on);
         self.rerun_cases = self.rerun_cases.or(others.rerun_cases);

@@ -41,6 +41,10 @@ pub(crate) fn run(
 fn chosen(added: Option<&[NewAggregator]>, options: RunOptions) -> Result<u8> {
     let origin = checkout::find_origin(&options.workspace.root);
     let mut choice = Selection::make(options)?;
+    if choice.run.load_orch {
+        choice.load_orchestrations()?;
+        return Ok(0);
+    }
     choice.refuse_misspelt_verb()?;
     choice.say_notes();
     choice.say_unmatched();

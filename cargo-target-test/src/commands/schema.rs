@@ -1,4 +1,4 @@
-//! `schema`: prints the JSON Schema of playbooks, for editors, or that of the feed; `help playbook`: prints it for people.
+//! `schema`: prints the JSON Schema of playbooks, for editors, that of the feed or of a description; `help playbook`: prints it for people.
 
 use crate::{
     cli::SchemaArgs,
@@ -13,9 +13,13 @@ use crate::{
 /// # Errors
 /// None.
 pub fn verb(platforms: &Platforms, args: SchemaArgs) -> Result<u8> {
-    let schema = match args.feed {
-        true => run_event::schema(),
-        false => playbook::schema(&platforms.syntax()),
+    let schema = match args {
+        SchemaArgs { feed: true, .. } => run_event::schema(),
+        SchemaArgs {
+            orchestration: true,
+            ..
+        } => playbook::description_schema(),
+        _ => playbook::schema(&platforms.syntax()),
     };
     ui::out(format_args!("{schema:#}"));
     Ok(0)

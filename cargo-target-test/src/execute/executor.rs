@@ -107,6 +107,8 @@ pub struct Launch {
     pub command: Command,
     /// The time limit, after which the process is killed.
     pub limit: Option<Duration>,
+    /// The time that the process has to end by itself when its lease tells it to, instead of by signals.
+    pub stops_within: Option<Duration>,
     /// The files that keep the output: this path with `.stdout` and `.stderr` added. `None`: the command sets its
     /// streams.
     pub output: Option<PathBuf>,
@@ -119,6 +121,7 @@ impl From<Command> for Launch {
         Self {
             command,
             limit: None,
+            stops_within: None,
             output: None,
             lease: None,
         }
@@ -177,6 +180,7 @@ impl Launcher for LocalLauncher {
             let Launch {
                 mut command,
                 limit,
+                stops_within: _,
                 output,
                 lease,
             } = launch;

@@ -141,6 +141,7 @@ impl HostProcess {
         let before = Health::of(active.machines(), checks).await;
         let launched = launcher.launch(Launch {
             limit: case.start.timeout,
+            stops_within: case.stops_within(),
             output: Some(output.clone()),
             lease: Some((lease.id().to_owned(), lease.lost())),
             command,

@@ -8,6 +8,7 @@ use std::{
     ffi::{OsStr, OsString},
     path::PathBuf,
     process::Command,
+    time::Duration,
 };
 
 use target_fixtures::wire::{Exit, ExpectedFailure, Failure, Run, Secret, StartRequest};
@@ -26,7 +27,7 @@ mod on_target;
 mod tees;
 
 use broker::{BrokerClient, Told};
-use child::{CaughtSignals, ChildEnd, OutputHandling};
+use child::{CaseLimits, CaughtSignals, ChildEnd, OutputHandling};
 
 /// The hidden verb of the runner.
 pub const VERB: &str = "runner";
@@ -129,7 +130,10 @@ impl Call {
                 for Secret { name, value } in &run.secrets {
                     secret::register(name, value);
                 }
-                let limit = run.timeout.map(std::time::Duration::from_millis);
+                let limits = CaseLimits {
+                    timeout: run.timeout.map(Duration::from_millis),
+                    stops_within: run.stops_within.map(Duration::from_millis),
+                };
                 // A debugger keeps the terminal.
                 let output = match run.lease {
                     None => OutputHandling::Theirs,
@@ -140,7 +144,7 @@ impl Call {
                 };
                 let command = self.command(at, &run);
                 let output = (output, run.output.as_deref());
-                let ended = child::run(command, limit, output, &signals, &mut broker)?;
+                let ended = child::run(command, limits, output, &signals, &mut broker)?;
                 let verdict = broker.finished(&ended);
                 let (verdict, reason) = verdict.unwrap_or_else(|| judge_alone(&ended, &run));
                 Ok(conclude(&verdict, reason.as_deref(), &ended, &run))
@@ -236,7 +240,7 @@ fn conclude(verdict: &Verdict, reason: Option<&str>, ended: &ChildEnd, run: &Run
             0
         }
         _ if ended.timed_out => {
-            let limit = std::time::Duration::from_millis(run.timeout.unwrap_or_default());
+            let limit = Duration::from_millis(run.timeout.unwrap_or_default());
             let limit = humantime::format_duration(limit);
             ui::note(format!("timed out after {limit}"));
             EXIT_FAILED
@@ -314,7 +318,7 @@ mod tests {
             timed_out: false,
             interrupted: false,
             lost: None,
-            duration: std::time::Duration::ZERO,
+            duration: Duration::ZERO,
             remains: child::TestRemains::default(),
         };
         let expects = |reason: &str| Run {

@@ -23,7 +23,8 @@ pub(super) struct Index<'a>(HashMap<(bool, &'a str), Vec<&'a Metadata>>);
 impl<'a> Index<'a> {
     pub(super) fn new(records: &'a [MetadataRecord]) -> Self {
         let mut index: HashMap<_, Vec<_>> = HashMap::new();
-        for record in records {
+        let of_tests = [RecordKind::Test, RecordKind::Module];
+        for record in records.iter().filter(|one| of_tests.contains(&one.kind)) {
             let key = (record.kind == RecordKind::Test, record.path.as_str());
             index.entry(key).or_default().push(&record.metadata);
         }
@@ -81,6 +82,7 @@ fn merge(base: &mut Metadata, over: &Metadata) {
         any,
         count,
         roles,
+        orchestration,
         timeout,
         retries,
         collect,
@@ -100,6 +102,7 @@ fn merge(base: &mut Metadata, over: &Metadata) {
     replace(&mut base.runs_on, runs_on);
     replace(&mut base.any, any);
     replace(&mut base.count, count);
+    replace(&mut base.orchestration, orchestration);
     replace(&mut base.timeout, timeout);
     replace(&mut base.retries, retries);
     replace(&mut base.collect_when, collect_when);

@@ -38,6 +38,12 @@ impl Problem {
         }
     }
 
+    /// The position of the first character.
+    #[cfg(test)]
+    pub(super) fn start(&self) -> usize {
+        self.span.start
+    }
+
     /// An error of toml or serde. Adds a hint with the most similar name if the message lists known names.
     pub(super) fn toml(error: &toml::de::Error, fallback: Range<usize>) -> Self {
         let message = in_toml_words(error.message().trim_end());

@@ -15,6 +15,11 @@ const TABLES: &[(&str, &str, &str)] = &[
     ("pool", "`[pool]`", "/$defs/PoolSettings"),
     ("report", "`[report]`", "/$defs/ReportSettings"),
     ("notify", "`[notify]`", "/$defs/NotifySettings"),
+    (
+        "orchestration",
+        "`[orchestration]`",
+        "/$defs/OrchestrationSettings",
+    ),
     ("history", "`[history]`", "/$defs/HistorySettings"),
     ("on-target", "`[on-target]`", "/$defs/OnTargetSettings"),
     ("defaults", "`[defaults]`", "/$defs/Defaults"),

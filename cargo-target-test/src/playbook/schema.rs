@@ -20,6 +20,7 @@ use super::{
     env::Env,
     lifecycle::CountsAs,
     limit::Limit,
+    orchestration::OrchestrationSettings,
     overrides::Override,
     params::{ParamSchema, ParamsSchema},
     reading,
@@ -67,6 +68,7 @@ pub(super) struct PlaybookTables {
     notify: NotifySettings,
     history: HistorySettings,
     on_target: OnTargetSettings,
+    orchestration: OrchestrationSettings,
     /// Defaults for every target of a platform.
     platforms: BTreeMap<String, Common>,
     /// The kinds of system under test.

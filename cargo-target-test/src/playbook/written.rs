@@ -20,6 +20,7 @@ use super::{
     embedded,
     include::PlaybookFile,
     nearest::meant,
+    orchestration::OrchestrationSettings,
     reading::{array, read, table},
     recipe::{Recipe, Step},
     reports::{NotifySettings, ReportSettings},
@@ -44,6 +45,7 @@ pub(super) struct Written<'s> {
     settings: BTreeMap<String, DeTable<'s>>,
     pub(super) history: HistorySettings,
     pub(super) on_target: OnTargetSettings,
+    pub(super) orchestration: OrchestrationSettings,
     targets_at: Option<Range<usize>>,
     /// True if a file has a table about tests or runs.
     has_rules: bool,
@@ -162,6 +164,16 @@ impl<'s> Written<'s> {
                 self.history = read(value, problems).unwrap_or_default();
                 let path = self.history.path.take();
                 self.history.path = path.map(|path| super::files::resolve(directory, &path));
+            }
+            "orchestration" => {
+                self.orchestration = read(value, problems).unwrap_or_default();
+                let folders = self
+                    .orchestration
+                    .descriptions
+                    .iter()
+                    .flat_map(|texts| &texts.0);
+                let folders = folders.map(|path| super::files::resolve(directory, Path::new(path)));
+                self.orchestration.folders = folders.collect();
             }
             "targets" => {
                 self.targets_at = Some(value.span());

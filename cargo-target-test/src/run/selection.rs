@@ -6,6 +6,7 @@
 mod config;
 mod instance_sets;
 mod names;
+mod orchestrations;
 mod origin;
 mod partitions;
 mod previous;
@@ -49,6 +50,7 @@ use crate::{
 };
 use nextest_metadata::TestListSummary;
 
+use orchestrations::Orchestrations;
 use rerun::Rerun;
 
 /// The chosen cases and the data they derive from.
@@ -85,6 +87,8 @@ pub struct Selection {
     pub history: PathBuf,
     /// The cases of an earlier run, if only these run.
     rerun: Option<Rerun>,
+    /// The descriptions of orchestrations.
+    orchestrations: Orchestrations,
     /// The digest of the playbook, whatever scenario is chosen.
     playbook_hash: String,
     /// The options that decide what a case is.
@@ -123,11 +127,19 @@ impl Selection {
         let playbook_hash = workspace.playbook.hash();
         let staged = workspace.stage(&tests.choosing, &expressions)?;
         workspace.check_on_disk()?;
-        let nextest = CargoNextest::find(words(args, staged.filterset)?, global.verbose > 0)?;
+        let mut words = words(args, staged.filterset)?;
+        if !tests.choosing.run_orch.is_empty() && !args.has("run-ignored") {
+            words.select.insert(0, "--run-ignored=all".into());
+        }
+        let nextest = CargoNextest::find(words, global.verbose > 0)?;
         nextest.check_run_options()?;
         let summary = nextest.build_and_list()?;
         let mut inventory = inventory::read(&summary)?;
+        Self::check_run_orch(&inventory, &tests.choosing.run_orch)?;
         let mut warnings = staging::declare(&mut inventory, &workspace.playbook.rules)?;
+        let settings = &workspace.playbook.orchestration;
+        let orchestrations = Orchestrations::read(settings, run.time_scale.unwrap_or(1.0));
+        orchestrations.declare(&mut inventory);
         let repository = repository.wait();
         let repository = repository.unwrap_or_else(|| workspace.root.display().to_string());
         let durations = history::durations(&history, &repository);
@@ -183,12 +195,14 @@ impl Selection {
             repository,
             history,
             rerun,
+            orchestrations,
             playbook_hash,
             run,
         };
         choice.choose()?;
         choice.check_reuse()?;
         choice.check_runs_on()?;
+        choice.check_orchestrations()?;
         choice.warn_of_missed();
         Ok(choice)
     }
@@ -222,6 +236,7 @@ impl Selection {
             self.listed(self.rerun.is_some())
         };
         self.keep_rerun();
+        self.keep_run_orch();
         self.keep();
         Ok(())
     }

@@ -92,6 +92,9 @@ const KEYS: &[(&str, Type)] = &[
 /// Keys that a test can set but a module cannot.
 const TEST_KEYS: &[&str] = &["count", "roles"];
 
+/// Keys that a test can set but an orchestration cannot: its time follows from the description, and it runs on the host.
+const NOT_OF_ORCHESTRATIONS: &[&str] = &["timeout", "runs_on"];
+
 /// The parsed arguments.
 #[derive(Default)]
 pub(crate) struct Arguments {
@@ -105,12 +108,19 @@ pub(crate) struct Arguments {
 impl Arguments {
     /// Parses the arguments of a test; collects all errors.
     pub(crate) fn of_test(tokens: TokenStream) -> Result<Self> {
-        Self::parse(tokens, &[])
+        Self::parse(tokens, &[], "")
+    }
+
+    /// Parses the arguments of an orchestration; collects all errors.
+    pub(crate) fn of_orchestration(tokens: TokenStream) -> Result<Self> {
+        let refused = "can be set for a test, but not for an orchestration";
+        Self::parse(tokens, NOT_OF_ORCHESTRATIONS, refused)
     }
 
     /// Parses the defaults of a module; collects all errors.
     pub(crate) fn of_module(tokens: TokenStream) -> Result<Self> {
-        Self::parse(tokens, TEST_KEYS)
+        let refused = "can be set for a test, but not as a default of a module";
+        Self::parse(tokens, TEST_KEYS, refused)
     }
 
     /// The span of `key`, if given.
@@ -124,6 +134,12 @@ impl Arguments {
             Some(Json::Number(count)) => Some(*count),
             _ => None,
         }
+    }
+
+    /// Sets the orchestration that the test runs.
+    pub(crate) fn set_orchestration(&mut self, name: &str) {
+        let name = Json::Text(name.to_owned());
+        self.fields.insert("orchestration".to_owned(), name);
     }
 
     /// Sets the platform, from the type of a parameter.
@@ -153,14 +169,15 @@ impl Arguments {
         Json::Object(self.fields.into_iter().map(kebab).collect())
     }
 
-    fn parse(tokens: TokenStream, refused: &[&str]) -> Result<Self> {
+    /// Parses the arguments; `why` follows the name of a refused one.
+    fn parse(tokens: TokenStream, refused: &[&str], why: &str) -> Result<Self> {
         let mut arguments = Self::default();
         let metas = Punctuated::<Meta, Token![,]>::parse_terminated.parse2(tokens)?;
-        value::each(metas, |meta| arguments.add(&meta, refused))?;
+        value::each(metas, |meta| arguments.add(&meta, (refused, why)))?;
         Ok(arguments)
     }
 
-    fn add(&mut self, meta: &Meta, refused: &[&str]) -> Result<()> {
+    fn add(&mut self, meta: &Meta, (refused, why): (&[&str], &str)) -> Result<()> {
         let key = meta
             .path()
             .get_ident()
@@ -172,10 +189,7 @@ impl Arguments {
                 .filter(|key| !refused.contains(key))
         };
         if refused.contains(&key.as_str()) {
-            return fail(
-                meta.path(),
-                format!("`{key}` can be set for a test, but not as a default of a module"),
-            );
+            return fail(meta.path(), format!("`{key}` {why}"));
         }
         let Some((_, kind)) = KEYS.iter().find(|(name, _)| *name == key) else {
             return fail(meta.path(), value::unknown(&key, "argument", known()));

@@ -33,18 +33,19 @@ pub(crate) fn test(arguments: TokenStream, function: &ItemFn) -> Result<TokenStr
         arguments.set_count(count as u64);
     }
     let path = path_of(Some(&function.sig.ident));
-    let record = record(
-        "test",
-        &path,
-        &arguments.into_metadata(doc(&function.attrs)),
-    );
+    let metadata = arguments.into_metadata(doc(&function.attrs));
+    let record = record("test", &path, &[("metadata".to_owned(), metadata)]);
     harness(function, &parameters, &path, &record)
 }
 
 /// Expands `target_defaults!`: a record.
 pub(crate) fn defaults(arguments: TokenStream) -> Result<TokenStream> {
     let metadata = Arguments::of_module(arguments)?.into_metadata(None);
-    let record = record("module", &path_of(None), &metadata);
+    let record = record(
+        "module",
+        &path_of(None),
+        &[("metadata".to_owned(), metadata)],
+    );
     Ok(quote! {
         #[cfg(test)]
         const _: () = { #record };
@@ -52,21 +53,46 @@ pub(crate) fn defaults(arguments: TokenStream) -> Result<TokenStream> {
 }
 
 /// Returns `module_path!()` and the name of the function, for `concat!`.
-fn path_of(name: Option<&syn::Ident>) -> TokenStream {
+pub(crate) fn path_of(name: Option<&syn::Ident>) -> TokenStream {
     let name = name.map_or_else(String::new, |name| format!("::{name}"));
     quote!(::core::module_path!(), #name)
 }
 
 /// Generates the static `RECORD`, in the section described in `target_fixtures::metadata`.
-fn record(kind: &str, path: &TokenStream, metadata: &Json) -> TokenStream {
+pub(crate) fn record(kind: &str, path: &TokenStream, fields: &[(String, Json)]) -> TokenStream {
     let before = format!("\u{1e}{{\"kind\":\"{kind}\",\"path\":\"");
-    let after = format!("\",\"metadata\":{metadata}}}\n");
+    let fields = fields
+        .iter()
+        .map(|(name, value)| format!(",\"{name}\":{value}"));
+    let after = format!("\"{}}}\n", fields.collect::<String>());
     quote! {
         const TEXT: &::core::primitive::str = ::core::concat!(#before, #path, #after);
         #[used]
         #[cfg_attr(target_vendor = "apple", unsafe(link_section = "__DATA,target_test"))]
         #[cfg_attr(not(target_vendor = "apple"), unsafe(link_section = "target_test"))]
         static RECORD: [::core::primitive::u8; TEXT.len()] = ::target_fixtures::__private::bytes(TEXT);
+    }
+}
+
+/// Generates the code that adds an item to a registry before `main`, and keeps the static `RECORD` in the binary.
+pub(crate) fn registered(
+    registry: &TokenStream,
+    ty: &TokenStream,
+    item: &TokenStream,
+) -> TokenStream {
+    quote! {
+        static REGISTRATION: ::target_fixtures::__private::Registration<#ty> =
+            ::target_fixtures::__private::Registration::new(#item);
+
+        extern "C" fn register() {
+            ::core::hint::black_box(&RECORD);
+            ::target_fixtures::__private::#registry.add(&REGISTRATION);
+        }
+
+        #[used]
+        #[cfg_attr(target_vendor = "apple", unsafe(link_section = "__DATA,__mod_init_func"))]
+        #[cfg_attr(not(target_vendor = "apple"), unsafe(link_section = ".init_array"))]
+        static REGISTER: extern "C" fn() = register;
     }
 }
 

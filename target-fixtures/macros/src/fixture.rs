@@ -12,6 +12,8 @@ use syn::{
 };
 
 use crate::{
+    expand::{path_of, record, registered},
+    json::Json,
     signature::{self, FnParameters, PlatformType},
     value,
 };
@@ -43,6 +45,16 @@ pub(crate) fn fixture(arguments: TokenStream, function: &ItemFn) -> Result<Token
         .map(|path| tear_down(path, arguments.scope));
     let set_up = set_up(function, &parameters, fallible);
     let needs: Vec<_> = parameters.fixtures.iter().map(|(_, name)| name).collect();
+    let record = record(
+        "fixture",
+        &path_of(Some(name)),
+        &[("metadata".to_owned(), Json::Object(Vec::new()))],
+    );
+    let registered = registered(
+        &quote!(FIXTURES),
+        &quote!(dyn ::target_fixtures::__private::Registered),
+        &quote!(&::target_fixtures::__private::Of::<#name>::NEW),
+    );
     let wider = needs.iter().map(|need| lives_as_long(name, &scope, need));
     Ok(quote! {
         #function
@@ -52,6 +64,11 @@ pub(crate) fn fixture(arguments: TokenStream, function: &ItemFn) -> Result<Token
         #vis struct #name {}
 
         #(#wider)*
+
+        const _: () = {
+            #record
+            #registered
+        };
 
         impl ::target_fixtures::__private::Fixture for #name {
             type Value = #value;

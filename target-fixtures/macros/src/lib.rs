@@ -1,6 +1,7 @@
 //! The procedural macros of `target-fixtures`. Use them through that crate, which documents them.
 
 mod arguments;
+mod event;
 mod expand;
 mod fixture;
 mod json;
@@ -36,6 +37,26 @@ pub fn target_fixture(arguments: TokenStream, item: TokenStream) -> TokenStream 
     on_function("target_fixture", item, |function| {
         fixture::fixture(arguments.into(), function)
     })
+}
+
+/// Turns a function into an event of orchestrations.
+///
+/// See the [guide](https://docs.rs/target-fixtures) for its parameters.
+#[proc_macro_attribute]
+pub fn target_event(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    on_function("target_event", item, |function| {
+        event::event(&arguments.into(), function)
+    })
+}
+
+/// Names the test of an orchestration: `orchestration!("my_test", area = "perf");`.
+///
+/// Accepts the arguments of [`macro@target_test`] except `timeout` and `runs_on`.
+#[proc_macro]
+pub fn orchestration(arguments: TokenStream) -> TokenStream {
+    event::orchestration(arguments.into())
+        .unwrap_or_else(syn::Error::into_compile_error)
+        .into()
 }
 
 /// Expands an attribute on a function. If that fails, emits the error and the unchanged function, to avoid further

@@ -71,6 +71,65 @@ pub(crate) fn of_fixture(function: &ItemFn) -> Result<FnParameters> {
     }
 }
 
+/// A parameter of an event.
+pub(crate) enum EventParameter {
+    /// The first target, as the type of its platform if given.
+    Target(Option<PlatformType>),
+    /// All targets.
+    Targets(Option<PlatformType>),
+    Fixture(Ident),
+    /// An argument of the description, by name and type.
+    Value(Ident, Box<Type>),
+}
+
+/// Reads the parameters of an event, in their order; collects all errors.
+pub(crate) fn of_event(function: &ItemFn) -> Result<Vec<EventParameter>> {
+    if let Some(asynchronous) = function.sig.asyncness {
+        return fail(
+            &asynchronous,
+            "an event cannot be `async`: block on the future inside it",
+        );
+    }
+    let mut found = Vec::new();
+    let inputs = function.sig.inputs.iter().map(|input| {
+        found.push(event_parameter(input)?);
+        Ok(())
+    });
+    let refused = refused(function, "an event").map(Err);
+    value::each(refused.chain(inputs), |result| result)?;
+    Ok(found)
+}
+
+const OF_EVENT: &str = "expected `target: &Target`, `targets: &[Target]`, a fixture (`name: &Type`) or a parameter of the \
+                        description (`name: Type`)";
+
+fn event_parameter(input: &FnArg) -> Result<EventParameter> {
+    match (kind(input, "an event", OF_EVENT)?, input) {
+        (
+            ParameterKind::Targets {
+                ty,
+                takes_all: false,
+            },
+            _,
+        ) => Ok(EventParameter::Target(ty)),
+        (
+            ParameterKind::Targets {
+                ty,
+                takes_all: true,
+            },
+            _,
+        ) => Ok(EventParameter::Targets(ty)),
+        (ParameterKind::Fixture(name), _) => Ok(EventParameter::Fixture(name)),
+        (ParameterKind::Other, FnArg::Typed(typed)) if !matches!(*typed.ty, Type::Reference(_)) => {
+            Ok(EventParameter::Value(
+                name(input)?.clone(),
+                typed.ty.clone(),
+            ))
+        }
+        (ParameterKind::Other, _) => fail(input, OF_EVENT),
+    }
+}
+
 fn parameters(function: &ItemFn, what: &str, expected: &str) -> Result<FnParameters> {
     let by_other = function.attrs.iter().any(is_parametric);
     let rstest: Vec<_> = (function.attrs.iter())

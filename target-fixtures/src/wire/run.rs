@@ -16,6 +16,10 @@ pub struct Run {
     pub lease: Option<String>,
     /// The time in milliseconds, from the start of the test process, after which the process is terminated.
     pub timeout: Option<u64>,
+    /// The time in milliseconds that the test has to end by itself after [`BrokerRequest::Stop`](super::BrokerRequest::Stop),
+    /// which takes the place of signals. `None`: signals end the test.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stops_within: Option<u64>,
     /// The failures that are expected; if there are any, a pass is a failure.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub expect_fail: Vec<ExpectedFailure>,

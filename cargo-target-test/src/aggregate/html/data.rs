@@ -58,6 +58,8 @@ pub(super) struct Page<'r> {
     cases: Vec<CaseCell>,
     subtests: Vec<SubtestRow<'r>>,
     instances: Vec<Lane<'r>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    events: Vec<EventLane<'r>>,
     /// Waits for leases: start, end, case.
     waits: Vec<(u64, u64, usize)>,
     warnings: &'r [String],
@@ -289,6 +291,7 @@ impl<'r> Page<'r> {
                 .iter()
                 .map(|instance| Lane::of(instance, links))
                 .collect(),
+            events: event_lanes(results),
             waits: waits(results),
             warnings: &results.warnings,
             notes: notes(results),
@@ -544,6 +547,48 @@ impl<'r> AttemptDetail<'r> {
                 .collect(),
         }
     }
+}
+
+/// The runs of one event of an orchestration.
+#[derive(Serialize)]
+struct EventLane<'r> {
+    name: &'r str,
+    case: usize,
+    /// Start, end, verdict.
+    spans: Vec<(u64, u64, &'static str)>,
+}
+
+/// Returns the lanes of the events of orchestrations. An event's runs have its name alone as their path.
+fn event_lanes(results: &Results) -> Vec<EventLane<'_>> {
+    let start = micros(results.wall);
+    let mut lanes: Vec<EventLane<'_>> = Vec::new();
+    for (index, case) in results.cases.iter().enumerate() {
+        let metadata = case.case.metadata.as_ref();
+        if metadata.is_none_or(|metadata| metadata.orchestration.is_none()) {
+            continue;
+        }
+        for one in case.attempts.iter().flat_map(|one| &one.sub_results) {
+            let [name] = one.path.as_slice() else {
+                continue;
+            };
+            let began = one.started.saturating_sub(start);
+            let span = (
+                began,
+                began.saturating_add(one.took),
+                word(one.verdict.into()),
+            );
+            let mut known = lanes.iter_mut();
+            match known.find(|lane| lane.case == index && lane.name == name) {
+                Some(lane) => lane.spans.push(span),
+                None => lanes.push(EventLane {
+                    name,
+                    case: index,
+                    spans: vec![span],
+                }),
+            }
+        }
+    }
+    lanes
 }
 
 /// Returns the waits for leases, also of cases that got none.

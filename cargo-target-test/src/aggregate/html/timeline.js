@@ -13,6 +13,7 @@ const timeline = {
     this.view = [...this.all];
     this.shown = new Set();
     this.lanes = data.instances.map((instance) => this.lane(instance));
+    this.events = (data.events ?? []).map((event) => this.eventLane(event));
     this.readout = make("div", { id: "readout", "aria-live": "polite" });
     this.axis = make("svg:svg", { height: 22, "aria-hidden": "true" });
     this.waits = make("svg:svg", { height: 44, role: "img" });
@@ -29,6 +30,7 @@ const timeline = {
       lane("", this.axis),
       data.waits.length > 0 ? lane("Waiting cases", this.waits) : "",
       ...this.lanes.map(({ element }) => element),
+      ...this.events.map(({ element }) => element),
       this.readout,
     );
     new ResizeObserver(() => this.draw()).observe(this.axis);
@@ -109,6 +111,28 @@ const timeline = {
     this.drawAxis(x, width);
     this.drawWaits(x, width);
     for (const lane of this.lanes) fill(lane.svg, this.bars(lane, x, width));
+    for (const lane of this.events) fill(lane.svg, this.eventBars(lane, x, width));
+  },
+
+  /** Makes the lane of an event of an orchestration. */
+  eventLane({ name, case: index, spans }) {
+    const text = `${visible(testOf(index).name)}: ${visible(name)}`;
+    const svg = make("svg:svg", { height: 18, role: "img", "aria-label": `${text}, ${plural(spans.length, "run")}` });
+    svg.addEventListener("click", () => detail.open([index]));
+    const label = make("div", { class: "label", title: text }, make("span", { class: "name soft" }, visible(name)), make("span", { class: "soft number" }, `${spans.length}×`));
+    return { spans, svg, element: make("div", { class: "lane event" }, label, svg) };
+  },
+
+  /** Draws the runs of an event: those of a verdict as one path. */
+  eventBars({ spans }, x, width) {
+    const paths = {};
+    for (const [start, end, verdict] of spans) {
+      const [left, right] = [Math.max(x(start), -2), Math.min(x(end), width + 2)];
+      if (right < 0 || left > width) continue;
+      const wide = Math.max(right - left, 1.5).toFixed(1);
+      paths[verdict] = `${paths[verdict] ?? ""}M${left.toFixed(1)} 4h${wide}v10h-${wide}z`;
+    }
+    return Object.entries(paths).map(([verdict, d]) => make("svg:path", { class: `bar call ${verdict}`, d, "aria-hidden": "true" }));
   },
 
   drawAxis(x, width) {

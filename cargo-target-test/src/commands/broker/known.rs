@@ -10,8 +10,8 @@ use std::{
 
 use target_fixtures::{
     env,
-    metadata::{Metadata, TestSide},
-    wire::AcquireRequest,
+    metadata::{Metadata, MetadataRecord, TestSide},
+    wire::{AcquireRequest, OrchestrationPlan},
 };
 
 use crate::{
@@ -23,7 +23,7 @@ use crate::{
         programs::{CargoBuild, CasePrograms, DeclaringTest, Programs},
     },
     inventory, plan,
-    playbook::PlaybookTarget,
+    playbook::{self, Descriptions, PlaybookTarget},
     provision::{InstanceSet, PoolProvisioner, platform::Platforms},
     run::workspace::Workspace,
     sync,
@@ -86,8 +86,10 @@ impl Known {
                     let programs =
                         self.programs(pid, ask, metadata.as_ref(), (&workspace, target))?;
                     let instance_set = self.instance_set(&workspace, number, instance)?;
+                    let orchestration = orchestration(&workspace, metadata.as_ref(), &records)?;
                     let case = LeasingCase {
                         programs,
+                        orchestration,
                         ..case(ask, metadata, target, instance_set)
                     };
                     return Ok(FoundCase::Case(Arc::new(case)));
@@ -196,6 +198,24 @@ fn declared(workspace: &Workspace, own: Option<Metadata>, test: &str) -> Option<
     metadata
 }
 
+/// Returns the plan of the orchestration that a test runs, if it runs one. The test checks the types of its arguments.
+fn orchestration(
+    workspace: &Workspace,
+    metadata: Option<&Metadata>,
+    records: &[MetadataRecord],
+) -> Result<Option<Arc<OrchestrationPlan>>> {
+    let Some(name) = metadata.and_then(|metadata| metadata.orchestration.as_ref()) else {
+        return Ok(None);
+    };
+    let settings = &workspace.playbook.orchestration;
+    let descriptions = Descriptions::read(settings)?;
+    descriptions.check(name, &inventory::known_events(records))?;
+    match descriptions.plan(name, settings, 1.0) {
+        Some(plan) => Ok(Some(Arc::new(plan))),
+        None => Err(Error::playbook(playbook::without_description(name))),
+    }
+}
+
 /// Returns the case of a test without a runner.
 fn case(
     ask: &AcquireRequest,
@@ -222,6 +242,7 @@ fn case(
         has_attribute: true,
         // Only a run has a folder for them.
         artifacts: CaseArtifacts::default(),
+        orchestration: None,
         start: TestStart {
             expect_fail: expected,
             ..TestStart::default()

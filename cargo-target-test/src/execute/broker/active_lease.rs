@@ -12,7 +12,7 @@ use std::{
 };
 
 use serde_json::Value;
-use target_fixtures::wire::{Failure, Instance};
+use target_fixtures::wire::{Failure, Instance, OrchestrationPlan};
 use tokio::{sync::watch, task::JoinSet};
 
 use super::{
@@ -44,6 +44,10 @@ pub(in crate::execute) struct ActiveLease {
     /// The attempt that has the lease, and the time of the grant; unset without a runner.
     pub(super) attempt: OnceLock<(Attempt, Instant)>,
     programs: OnceLock<CasePrograms>,
+    /// The orchestration that the test runs, if it runs one.
+    orchestration: OnceLock<Arc<OrchestrationPlan>>,
+    /// True once the test's orchestration must end.
+    stop: watch::Sender<bool>,
     said: Mutex<TestReports>,
     pub(super) lease: Lease,
     /// True once the lease has ended; locked while it ends.
@@ -93,6 +97,8 @@ impl ActiveLease {
             maker,
             attempt: OnceLock::new(),
             programs: OnceLock::new(),
+            orchestration: OnceLock::new(),
+            stop: watch::Sender::new(false),
             said: Mutex::default(),
             unfinished: AtomicUsize::new(0),
             shares: AtomicBool::new(false),
@@ -112,6 +118,29 @@ impl ActiveLease {
     pub(super) async fn build(&self, programs: &CasePrograms) {
         let _ = self.programs.set(programs.clone());
         programs.build_for(self.machines()).await;
+    }
+
+    /// Sets the orchestration that the test runs.
+    pub(super) fn orchestrates(&self, plan: &Arc<OrchestrationPlan>) {
+        let _ = self.orchestration.set(Arc::clone(plan));
+    }
+
+    /// Returns the orchestration that the test runs, if it runs one.
+    pub(super) fn orchestration(&self) -> Option<&OrchestrationPlan> {
+        self.orchestration.get().map(Arc::as_ref)
+    }
+
+    /// Tells the test to end its orchestration.
+    pub(super) fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+
+    /// Completes when the test's orchestration must end.
+    pub(super) fn stopped(&self) -> impl Future<Output = ()> + use<> {
+        let mut stop = self.stop.subscribe();
+        async move {
+            let _ = stop.wait_for(|stopped| *stopped).await;
+        }
     }
 
     /// Returns the programs that the test can start.

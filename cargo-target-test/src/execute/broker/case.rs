@@ -150,6 +150,7 @@ impl Server {
             runner: Mutex::new(connection),
             has_launched: AtomicBool::new(false),
             expect_fail: &test.expect_fail,
+            on_stop: &|| {},
             on_start: &|| events::attempt_started(&self.setup.sink, &attempt, &[]),
         };
         let running = self.on_host.add(&attempt);
@@ -205,6 +206,9 @@ impl Server {
                     waited,
                 });
                 held.granted_to(attempt.clone());
+                case.orchestration
+                    .iter()
+                    .for_each(|plan| held.orchestrates(plan));
                 // Before the test starts: a build takes long.
                 held.build(&case.programs).await;
                 let result = self
@@ -268,6 +272,7 @@ impl Server {
             runner: Mutex::new(connection),
             has_launched: AtomicBool::new(false),
             expect_fail: &case.start.expect_fail,
+            on_stop: &|| held.stop(),
             on_start: &|| events::attempt_started(&self.setup.sink, attempt, &instances),
         };
         let mut result = executor

@@ -13,7 +13,7 @@ use std::{
 
 use target_fixtures::{
     metadata::{Reuse, TestSide},
-    wire::{ExpectedFailure, Failure, FailureKind},
+    wire::{ExpectedFailure, Failure, FailureKind, OrchestrationPlan},
 };
 
 use super::artifacts::CaseArtifacts;
@@ -74,6 +74,8 @@ pub struct LeasingCase {
     pub has_attribute: bool,
     /// The artifacts to collect from the instances.
     pub artifacts: CaseArtifacts,
+    /// The orchestration that the test runs, if it runs one.
+    pub orchestration: Option<Arc<OrchestrationPlan>>,
     /// The way the test is started.
     pub start: TestStart,
 }
@@ -128,6 +130,11 @@ impl LeasingCase {
             fresh: self.fresh,
             ..self.instance_set.want(self.count, &self.needs)
         }
+    }
+
+    /// Returns the time that an orchestration has to end by itself; `None` for any other test.
+    pub(in crate::execute) fn stops_within(&self) -> Option<Duration> {
+        self.orchestration.as_ref().map(|plan| plan.grace * 2)
     }
 
     /// Returns the treatment of the instances after the case.

@@ -15,6 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::json;
 use target_fixtures::wire::{
     Act, BrokerRequest, CHUNK, Exit, FailureKind, Question, Reply, ShellCommand,
 };
@@ -23,7 +24,7 @@ use tokio::sync::mpsc;
 use super::{
     Server,
     active_lease::ActiveLease,
-    connection::{ClientConnection, Replies, Requests, failure_of, out_of_turn},
+    connection::{ClientConnection, Replies, Requests, failure_of, out_of_turn, request_failure},
     fixtures::Which,
 };
 use crate::{
@@ -71,8 +72,11 @@ pub(super) async fn serve(
         let Some((request, _)) = request else {
             return Ok(());
         };
-        // A forwarding lasts until its client disconnects, and leaves no process behind.
-        let ends = !matches!(request, BrokerRequest::Forward { .. });
+        // These last until the client disconnects, and leave no process behind.
+        let ends = !matches!(
+            request,
+            BrokerRequest::Forward { .. } | BrokerRequest::AwaitStop
+        );
         if ends {
             held.begin();
         }
@@ -114,6 +118,18 @@ impl Client<'_> {
             BrokerRequest::SubResult(result) => {
                 let attempt = held.attempt.get().map(|(attempt, _)| attempt);
                 server.sub_result(attempt, result)
+            }
+            BrokerRequest::Orchestration => match held.orchestration() {
+                Some(plan) => Reply::Answer { value: json!(plan) },
+                None => Reply::Failed(request_failure("find the orchestration of this test")),
+            },
+            BrokerRequest::AwaitStop => {
+                held.stopped().await;
+                Reply::Done
+            }
+            BrokerRequest::Progress { text } => {
+                server.show_progress(&text);
+                Reply::Done
             }
             request @ (BrokerRequest::FixtureOfTest { .. }
             | BrokerRequest::FixtureDown { .. }

@@ -63,6 +63,9 @@ impl Server {
             Ok(held) => held,
             Err(failure) => return connection.replies.send(&Reply::Refused(failure)).await,
         };
+        case.orchestration
+            .iter()
+            .for_each(|plan| held.orchestrates(plan));
         held.build(&case.programs).await;
         let leased = Reply::Leased {
             lease: held.id.clone(),

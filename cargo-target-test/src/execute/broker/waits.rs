@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     provision::{InstanceSet, Notice, Notices, Request, WaitNotice},
+    secret::redacted,
     sync::lock,
     ui,
 };
@@ -68,6 +69,13 @@ impl Server {
             false => format!("nextest ended the case while it waited for `{what}`"),
         };
         Failure::new(FailureKind::Infra, message)
+    }
+
+    /// Prints the progress of a test whose output nextest captures.
+    pub(super) fn show_progress(&self, text: &str) {
+        if self.setup.table.captured {
+            ui::live(&redacted(text));
+        }
     }
 
     /// Prints a notice that a case waits, at most once per interval and target.

@@ -7,6 +7,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     sync::Arc,
+    time::Duration,
 };
 
 use serde_json::{Map, Value, json};
@@ -63,9 +64,33 @@ pub type CaseNames = BTreeMap<Arc<str>, BTreeMap<Arc<str>, Vec<String>>>;
 /// Cases by nextest's priority.
 pub type PriorityMap = BTreeMap<i8, CaseNames>;
 
-/// Names of tests (without the brackets of their cases) by declared setting: nextest's key, the value and the binary
-/// id.
-pub type DeclaredSettings = BTreeMap<(&'static str, u32, String), BTreeSet<String>>;
+/// Names of tests (without the brackets of their cases) by declared setting and binary id.
+pub type DeclaredSettings = BTreeMap<(DeclaredSetting, String), BTreeSet<String>>;
+
+/// A setting that a test declares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DeclaredSetting {
+    /// `retries`.
+    Retries(u32),
+    /// `threads-required`.
+    Threads(u32),
+    /// A test that ends by itself: nextest does not end it, and after a signal gives it this time.
+    EndsItself(Duration),
+}
+
+impl DeclaredSetting {
+    /// Returns nextest's settings.
+    fn json(self) -> Value {
+        match self {
+            Self::Retries(retries) => json!({ "retries": retries }),
+            Self::Threads(threads) => json!({ "threads-required": threads }),
+            Self::EndsItself(grace) => {
+                let grace = format!("{}ms", grace.as_millis());
+                json!({ "slow-timeout": { "period": "1d", "grace-period": grace } })
+            }
+        }
+    }
+}
 
 impl ToolConfig {
     /// Returns the TOML text.
@@ -113,9 +138,9 @@ impl ToolConfig {
             let group = group(self.targets.len());
             add(test(r"[^\]]$"), json!({ "test-group": group }));
         }
-        for ((key, value, binary), tests) in &self.declared {
+        for ((setting, binary), tests) in &self.declared {
             let filter = format!("binary_id(={binary}) & {}", test(&beginning(tests)));
-            add(filter, json!({ (*key): value }));
+            add(filter, setting.json());
         }
         for (priority, binaries) in &self.order {
             add(named(binaries), json!({ "priority": priority }));
@@ -188,7 +213,7 @@ mod tests {
             ],
             ordinary: Some(2),
             declared: BTreeMap::from([(
-                ("retries", 3, "hello::it".to_owned()),
+                (DeclaredSetting::Retries(3), "hello::it".to_owned()),
                 BTreeSet::from(["dir/a.txt".to_owned(), "x::y".to_owned()]),
             )]),
             junit: None,

@@ -92,6 +92,10 @@ impl PassageRules {
             | BrokerRequest::Start(_)
             | BrokerRequest::Started { .. }
             | BrokerRequest::Finished { .. }
+            | BrokerRequest::Orchestration
+            | BrokerRequest::AwaitStop
+            | BrokerRequest::Stop
+            | BrokerRequest::Progress { .. }
             | BrokerRequest::FixtureUp { .. }
             | BrokerRequest::FixtureFailed { .. } => refused("this request", HOST),
         }

@@ -147,6 +147,14 @@ impl BrokerClient {
         self.send(&BrokerRequest::Started { pid })
     }
 
+    /// Asks the test's orchestration to end.
+    ///
+    /// # Errors
+    /// Fails if the broker has gone.
+    pub(super) fn stop(&mut self) -> Result<()> {
+        self.send(&BrokerRequest::Stop)
+    }
+
     /// Returns a descriptor that is readable when the test must end.
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
         self.stream.get_ref().as_fd()

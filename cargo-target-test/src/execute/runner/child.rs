@@ -8,7 +8,7 @@ use std::{
     io::IsTerminal,
     os::{
         fd::{AsFd, BorrowedFd},
-        unix::net::UnixStream,
+        unix::{net::UnixStream, process::CommandExt as _},
     },
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
@@ -96,10 +96,19 @@ pub(super) enum OutputHandling {
     Redacted,
 }
 
+/// The times that a test has.
+#[derive(Clone, Copy, Default)]
+pub(super) struct CaseLimits {
+    /// The time limit of the test.
+    pub(super) timeout: Option<Duration>,
+    /// The time to end by itself when the broker tells it to, which takes the place of signals; `None`: signals end it.
+    pub(super) stops_within: Option<Duration>,
+}
+
 /// Runs the test until it ends, and keeps its output in the files of `kept`.
 pub(super) fn run(
     mut command: Command,
-    limit: Option<Duration>,
+    limits: CaseLimits,
     (output, kept): (OutputHandling, Option<&Path>),
     signals: &CaughtSignals,
     broker: &mut BrokerClient,
@@ -111,17 +120,23 @@ pub(super) fn run(
     if output == OutputHandling::Redacted || (ours && !std::io::stdout().is_terminal()) {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
     }
+    if limits.stops_within.is_some() {
+        // The signals to this process's group do not reach the test.
+        command.process_group(0);
+    }
     let started = Instant::now();
     let mut child = process::Spawn::new(command).dies_with_parent().start()?;
     broker.started(child.id())?;
     let mut tees = Tees::of(&mut child, kept);
     let mut guard = Guard {
         pid: Pid::from_child(&child),
-        deadline: limit.map(|limit| started + limit),
+        deadline: limits.timeout.map(|limit| started + limit),
+        stops_within: limits.stops_within,
+        is_stopping: false,
         timed_out: false,
         lost: None,
     };
-    let status = guard.wait(&mut child, &mut tees, broker)?;
+    let status = guard.wait(&mut child, &mut tees, (signals, broker))?;
     let duration = started.elapsed();
     let remains = match ours {
         true => kill_descendants(),
@@ -153,7 +168,11 @@ struct Guard {
     pid: Pid,
     /// The time of the next action.
     deadline: Option<Instant>,
-    /// True if the time limit passed and the test got SIGTERM; the test is killed at the next deadline.
+    /// The time that the test has to end by itself; `None` if it gets SIGTERM.
+    stops_within: Option<Duration>,
+    /// True if the test was told to end; it is killed at the next deadline.
+    is_stopping: bool,
+    /// True if the time limit passed.
     timed_out: bool,
     /// The reason the test was killed: the broker, nextest or an instance is gone.
     lost: Option<Failure>,
@@ -165,7 +184,7 @@ impl Guard {
         &mut self,
         child: &mut Child,
         tees: &mut Tees,
-        broker: &mut BrokerClient,
+        (signals, broker): (&CaughtSignals, &mut BrokerClient),
     ) -> Result<ExitStatus> {
         let watch = Watch::new(self.pid);
         let parent = rustix::process::getppid().map(Watch::new);
@@ -173,7 +192,9 @@ impl Guard {
             if let Some(status) = child.try_wait()? {
                 return Ok(status);
             }
-            let facts = tees.poll(&watch, parent.as_ref(), broker.fd(), self.pause())?;
+            let waits_for_signal = self.stops_within.is_some() && !self.is_stopping;
+            let signal = waits_for_signal.then(|| signals.fd());
+            let facts = tees.poll(&watch, parent.as_ref(), (broker.fd(), signal), self.pause())?;
             if self.lost.is_none() && (facts.parent_gone || facts.broker_speaks) {
                 self.lost = Some(match facts.broker_speaks {
                     true => broker.lost(),
@@ -181,7 +202,10 @@ impl Guard {
                 });
                 let _ = rustix::process::kill_process(self.pid, Signal::KILL);
             }
-            self.step();
+            if waits_for_signal && signals.caught() {
+                self.stop(broker);
+            }
+            self.step(broker);
         }
     }
 
@@ -190,19 +214,30 @@ impl Guard {
             .map(|deadline| deadline.saturating_duration_since(Instant::now()))
     }
 
-    fn step(&mut self) {
+    fn step(&mut self, broker: &mut BrokerClient) {
         if self
             .deadline
             .is_some_and(|deadline| Instant::now() >= deadline)
         {
-            if self.timed_out {
+            if self.is_stopping {
                 let _ = rustix::process::kill_process(self.pid, Signal::KILL);
+                self.deadline = Some(Instant::now() + GRACE);
             } else {
                 self.timed_out = true;
-                terminate(self.pid);
+                self.stop(broker);
             }
-            self.deadline = Some(Instant::now() + GRACE);
         }
+    }
+
+    /// Tells the test to end, by the broker or by a signal.
+    fn stop(&mut self, broker: &mut BrokerClient) {
+        self.is_stopping = true;
+        match self.stops_within {
+            // A broker that is gone is noticed by the next wait.
+            Some(_) => drop(broker.stop()),
+            None => terminate(self.pid),
+        }
+        self.deadline = Some(Instant::now() + self.stops_within.unwrap_or(GRACE));
     }
 }
 

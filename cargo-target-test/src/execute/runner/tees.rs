@@ -182,23 +182,24 @@ impl Tees {
         }
     }
 
-    /// Waits for output, for the end of the test or of nextest, or for a message of the broker.
+    /// Waits for output, for the end of the test or of nextest, for a message of the broker, or for a signal.
     pub(super) fn poll(
         &mut self,
         test: &Watch,
         parent: Option<&Watch>,
-        broker: BorrowedFd<'_>,
+        (broker, signal): (BorrowedFd<'_>, Option<BorrowedFd<'_>>),
         pause: Option<Duration>,
     ) -> Result<WaitResult> {
         let fds = [
             Some(readable(broker)),
+            signal.map(readable),
             test.fd().map(readable),
             parent.and_then(Watch::fd).map(readable),
             pipe(&self.stdout),
             pipe(&self.stderr),
         ];
         let pause = process::shortest(pause, test.pause());
-        let [broker_speaks, _, _, out, err] = ready(fds, pause)?;
+        let [broker_speaks, _, _, _, out, err] = ready(fds, pause)?;
         self.pass(out, err);
         Ok(WaitResult {
             broker_speaks,

@@ -8,6 +8,7 @@ fn record(kind: RecordKind, path: &str, json: serde_json::Value) -> MetadataReco
         kind,
         path: path.to_owned(),
         metadata,
+        params: Vec::new(),
     }
 }
 

@@ -5,11 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Entries, InstanceSets, Selection};
+use super::{Entries, InstanceSets, Selection, orchestrations};
 use crate::{
     execute::nextest::{
         GroupedCases, TargetGroup, ToolConfig,
-        config::{CaseNames, DeclaredSettings, JunitConfig, PriorityMap},
+        config::{CaseNames, DeclaredSetting, DeclaredSettings, JunitConfig, PriorityMap},
     },
     plan,
 };
@@ -69,16 +69,18 @@ impl Selection {
         let cases = self.cases_of(entries).map(|case| (case.test, case.count));
         let plain = entries.plain.iter().map(|test| (*test, 1));
         for (test, count) in cases.chain(plain) {
+            let grace = self
+                .orchestration(test)
+                .map(|plan| orchestrations::to_end(&plan));
             let test = &self.inventory.tests[test];
-            let retries = test.declared().retries;
-            let values = [
-                ("retries", retries),
-                ("threads-required", (count > 1).then_some(count)),
+            let settings = [
+                test.declared().retries.map(DeclaredSetting::Retries),
+                (count > 1).then_some(DeclaredSetting::Threads(count)),
+                grace.map(DeclaredSetting::EndsItself),
             ];
-            for (key, value) in values {
-                let Some(value) = value else { continue };
+            for setting in settings.into_iter().flatten() {
                 let binary = self.inventory.binaries[test.binary].id.clone();
-                let tests: &mut BTreeSet<_> = all.entry((key, value, binary)).or_default();
+                let tests: &mut BTreeSet<_> = all.entry((setting, binary)).or_default();
                 tests.insert(test.name.clone());
             }
         }

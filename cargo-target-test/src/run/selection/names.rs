@@ -77,13 +77,14 @@ impl Selection {
             side: self.side(case),
             has_attribute: self.inventory.tests[case.test].attribute,
             artifacts: CaseArtifacts::new(&target.lifecycle.around, metadata),
+            orchestration: self.orchestration(case.test),
             start,
         };
         Ok((path, Runnable::Case(case_to_run)))
     }
 
     /// Returns the way a test is started, and its binary.
-    fn start_of(&self, test: usize, prefix: &[String]) -> (PathBuf, TestStart) {
+    pub(super) fn start_of(&self, test: usize, prefix: &[String]) -> (PathBuf, TestStart) {
         let test = &self.inventory.tests[test];
         let binary = &self.inventory.binaries[test.binary];
         let timeout = test.declared().timeout.as_deref();

@@ -9,10 +9,15 @@ use crate::{
 };
 
 impl Selection {
-    /// Returns the place of a case's process: the option's, else the test's, else the target's.
+    /// Returns the place of a case's process: the option's, else the test's, else the target's. An orchestration runs on
+    /// this host.
     pub(super) fn side(&self, case: &Case) -> TestSide {
         let option = self.run.tests.choosing.runs_on.map(TestSide::from);
-        let declared = self.inventory.tests[case.test].declared().runs_on;
+        let metadata = self.inventory.tests[case.test].declared();
+        if metadata.orchestration.is_some() {
+            return TestSide::Host;
+        }
+        let declared = metadata.runs_on;
         let target = &self.workspace.playbook.targets[case.target];
         let side = option.or(declared);
         side.unwrap_or(target.lifecycle.around.runs_on)

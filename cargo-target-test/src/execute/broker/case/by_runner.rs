@@ -30,6 +30,8 @@ pub(super) struct ByRunner<'a> {
     pub(super) has_launched: AtomicBool,
     /// The failures that are expected, for a runner that has to decide without the broker.
     pub(super) expect_fail: &'a [ExpectedFailure],
+    /// Called when the process must end by itself.
+    pub(super) on_stop: &'a (dyn Fn() + Send + Sync),
     /// Called when the process has started.
     pub(super) on_start: &'a (dyn Fn() + Send + Sync),
 }
@@ -44,6 +46,7 @@ impl Launcher for ByRunner<'_> {
                 timeout: launch.limit.map(|limit| limit.as_millis() as u64),
                 expect_fail: self.expect_fail.to_vec(),
                 output: launch.output,
+                stops_within: launch.stops_within.map(|limit| limit.as_millis() as u64),
                 secrets: match launch.lease {
                     Some(_) => secret::registered(),
                     None => Vec::new(),
@@ -56,8 +59,8 @@ impl Launcher for ByRunner<'_> {
                 return Ok(ProcessEnd::default());
             }
             Ok(match launch.lease {
-                Some((_, lost)) => report_unless_lost(&mut runner, lost, self.on_start).await,
-                None => report(&mut runner.requests, self.on_start).await,
+                Some((_, lost)) => report_unless_lost(&mut runner, lost, self).await,
+                None => report(&mut runner.requests, self).await,
             })
         })
     }
@@ -82,12 +85,12 @@ fn variables(command: &Command) -> BTreeMap<String, String> {
 async fn report_unless_lost(
     connection: &mut ClientConnection,
     lost: Lost,
-    on_start: impl FnMut(),
+    told: &ByRunner<'_>,
 ) -> ProcessEnd {
     let ClientConnection {
         requests, replies, ..
     } = connection;
-    let report = report(requests, on_start);
+    let report = report(requests, told);
     tokio::pin!(report);
     let lost = tokio::select! {
         ended = &mut report => return ended,
@@ -100,15 +103,17 @@ async fn report_unless_lost(
     report.await
 }
 
-/// Waits for the runner's report: the default if the runner was killed before it could report. Calls `on_start` when the test process has started.
-async fn report(requests: &mut Requests, mut on_start: impl FnMut()) -> ProcessEnd {
+/// Waits for the runner's report: the default if the runner was killed before it could report. Tells when the test process
+/// has started, and when it must end.
+async fn report(requests: &mut Requests, told: &ByRunner<'_>) -> ProcessEnd {
     let mut report = ProcessEnd::default();
     while let Some((request, _)) = requests.recv().await {
         match request {
             BrokerRequest::Started { .. } => {
                 report.started = true;
-                on_start();
+                (told.on_start)();
             }
+            BrokerRequest::Stop => (told.on_stop)(),
             BrokerRequest::Finished {
                 exit,
                 timed_out,

@@ -1,0 +1,197 @@
+//! Tests of reading descriptions. `tests/descriptions/bad-*` are wrong ones; the error of each is in the file `.stderr`
+//! beside it, which `TARGET_TEST_BLESS=1` rewrites.
+
+use super::*;
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/descriptions")
+}
+
+fn known() -> KnownEvents {
+    let params = |names: &[&str]| names.iter().map(ToString::to_string).collect();
+    KnownEvents {
+        events: BTreeMap::from([
+            ("play".to_owned(), params(&["video_path", "count"])),
+            ("collect".to_owned(), params(&[])),
+        ]),
+        fixtures: vec!["device".to_owned(), "hello::device".to_owned()],
+    }
+}
+
+/// Reads one text as a file of this name.
+fn read_text(file: &str, text: &str) -> Result<Descriptions> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join(file);
+    std::fs::write(&path, text).expect("a description");
+    Descriptions::of_files(vec![path])
+}
+
+fn plan_of(file: &str, text: &str) -> OrchestrationPlan {
+    let descriptions = read_text(file, text).unwrap_or_else(|error| panic!("{error}"));
+    let name = descriptions.names().next().expect("a name").to_owned();
+    descriptions
+        .check(&name, &known())
+        .unwrap_or_else(|error| panic!("{error}"));
+    let settings = OrchestrationSettings::default();
+    descriptions.plan(&name, &settings, 1.0).expect("a plan")
+}
+
+#[test]
+fn every_key_is_read_and_both_formats_are_equal() {
+    let json = plan_of(
+        "full.json",
+        r#"{
+            "test_name": "full", // a comment
+            "total_hours": 1.5,
+            "grace": "10s",
+            "fail": "fast",
+            "unref_setup_fixtures": ["device"],
+            "events": [
+                { "name": "play", "interval_sec": 300, "at_startup": false, "at_teardown": true,
+                  "params": { "video_path": "/clip \"1\"", "count": 3 } },
+                { "name": "collect", "interval": "5m" },
+            ],
+        }"#,
+    );
+    let toml = plan_of(
+        "full.toml",
+        r#"
+            test_name = "full"
+            duration = "90m"
+            grace = "10s"
+            fail = "fast"
+            unref_setup_fixtures = ["hello::device"]
+
+            [[events]]
+            name = "play"
+            interval = "5m"
+            at_startup = false
+            at_teardown = true
+            params = { video_path = '/clip "1"', count = 3 }
+
+            [[events]]
+            name = "collect"
+            interval_sec = 300
+        "#,
+    );
+    assert_eq!(json.duration, Duration::from_secs(5400));
+    assert_eq!(
+        (json.grace, json.fails_fast),
+        (Duration::from_secs(10), true)
+    );
+    assert_eq!(json.setup_fixtures, ["device"]);
+    let [play, collect] = json.events.as_slice() else {
+        panic!("two events");
+    };
+    assert_eq!(play.interval, Some(Duration::from_secs(300)));
+    assert!(!play.at_startup && play.at_teardown);
+    assert_eq!(
+        serde_json::json!(play.params),
+        serde_json::json!({ "count": 3, "video_path": "/clip \"1\"" })
+    );
+    assert!(collect.at_startup && !collect.at_teardown && collect.params.is_empty());
+    assert_eq!(
+        toml,
+        OrchestrationPlan {
+            setup_fixtures: toml.setup_fixtures.clone(),
+            ..json
+        }
+    );
+}
+
+#[test]
+fn defaults_are_those_of_the_book() {
+    let text = r#"{ "test_name": "short", "duration": "90s", "events": [{ "name": "play" }] }"#;
+    let plan = plan_of("short.json", text);
+    assert_eq!(
+        (plan.grace, plan.link_grace),
+        (GRACE, Duration::from_secs(60))
+    );
+    assert!(!plan.fails_fast && plan.setup_fixtures.is_empty());
+    let [event] = plan.events.as_slice() else {
+        panic!("one event");
+    };
+    assert_eq!(
+        (event.interval, event.at_startup, event.at_teardown),
+        (None, true, false)
+    );
+}
+
+#[test]
+fn wrong_descriptions_have_golden_errors() {
+    let mut paths = files_of(&folder()).expect("descriptions");
+    paths.retain(|path| {
+        path.file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with("bad-"))
+    });
+    assert!(paths.len() >= 9);
+    for path in paths {
+        let name = path
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let read = Descriptions::of_files(vec![path.clone()]);
+        let error = read
+            .and_then(|read| read.check(&name, &known()))
+            .expect_err(&name);
+        let shown = error
+            .to_string()
+            .replace(&format!("{}/", folder().display()), "");
+        let golden = path.with_extension("stderr");
+        if std::env::var_os("TARGET_TEST_BLESS").is_some() {
+            std::fs::write(&golden, format!("{shown}\n")).expect("written");
+        }
+        let expected = std::fs::read_to_string(&golden).unwrap_or_default();
+        assert_eq!(
+            format!("{shown}\n"),
+            expected,
+            "TARGET_TEST_BLESS=1 accepts it"
+        );
+    }
+}
+
+#[test]
+fn a_refused_argument_is_shown_at_its_place() {
+    let text = "{\n \"test_name\": \"one\", \"duration\": \"1s\",\n \"events\": [{ \"name\": \"play\", \"params\": { \"count\": \"x\" } }]\n}";
+    let read = read_text("one.json", text).unwrap_or_else(|error| panic!("{error}"));
+    let invalid = |param: &str, reason: &str| InvalidParam {
+        event: 0,
+        param: param.to_owned(),
+        reason: reason.to_owned(),
+    };
+    let all = [
+        invalid("count", "invalid type: string \"x\", expected u32"),
+        invalid("video_path", "missing"),
+    ];
+    let error = read.refuse("one", &all).expect_err("refused").to_string();
+    assert!(
+        error.contains("`count` of event `play`: invalid type") && error.contains("one.json:3:"),
+        "{error}"
+    );
+    assert!(
+        error.contains("`video_path` of event `play`: missing"),
+        "{error}"
+    );
+    read.refuse("one", &[]).expect("valid");
+}
+
+#[test]
+fn the_schema_has_the_keys_of_a_description() {
+    let schema = description_schema();
+    for key in [
+        "test_name",
+        "total_hours",
+        "duration",
+        "grace",
+        "fail",
+        "unref_setup_fixtures",
+        "events",
+    ] {
+        assert!(schema["properties"][key].is_object(), "{key}: {schema:#}");
+    }
+    assert_eq!(
+        schema["required"],
+        serde_json::json!(["test_name", "events"])
+    );
+}

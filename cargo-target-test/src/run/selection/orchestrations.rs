@@ -1,0 +1,201 @@
+//! The orchestrations of a run: the tests that run them, and their descriptions.
+//!
+//! Must not know how descriptions are written.
+
+use std::{collections::HashSet, path::Path, sync::Arc, time::Duration};
+
+use target_fixtures::wire::OrchestrationPlan;
+
+use super::Selection;
+use crate::{
+    error::{Error, Result},
+    execute::invalid_params,
+    inventory::Inventory,
+    plan,
+    playbook::{self, Descriptions, OrchestrationSettings},
+    ui,
+};
+
+/// The number of times that an orchestration's grace fits into its time limit, beside its duration: for the set-up of
+/// fixtures, for events to end, and for the tear-down.
+const GRACES: u32 = 3;
+
+/// The descriptions of the playbook, if a test runs an orchestration or the playbook names folders.
+pub(super) struct Orchestrations {
+    settings: OrchestrationSettings,
+    time_scale: f64,
+    descriptions: Result<Descriptions>,
+}
+
+impl Orchestrations {
+    /// Reads the descriptions. Errors in them are of the orchestrations that run, and otherwise warnings.
+    pub(super) fn read(settings: &OrchestrationSettings, time_scale: f64) -> Self {
+        Self {
+            settings: settings.clone(),
+            time_scale,
+            descriptions: Descriptions::read(settings),
+        }
+    }
+
+    /// Declares the time limit of each test that runs an orchestration.
+    pub(super) fn declare(&self, inventory: &mut Inventory) {
+        for test in &mut inventory.tests {
+            let Some(metadata) = &mut test.metadata else {
+                continue;
+            };
+            let name = metadata.orchestration.as_deref();
+            if let Some(plan) = name.and_then(|name| self.plan(name)) {
+                let limit = humantime::format_duration(limit(&plan)).to_string();
+                metadata.timeout = Some(limit);
+            }
+        }
+    }
+
+    /// Returns the plan of an orchestration; `None` without a description.
+    pub(super) fn plan(&self, name: &str) -> Option<OrchestrationPlan> {
+        let descriptions = self.descriptions.as_ref().ok()?;
+        descriptions.plan(name, &self.settings, self.time_scale)
+    }
+
+    /// Descriptions without a test, and tests without a description.
+    fn unmatched(&self, inventory: &Inventory) -> Vec<String> {
+        let tests = inventory.tests.iter();
+        let tests = tests.filter_map(|test| test.declared().orchestration.as_deref());
+        let tests: Vec<_> = tests.collect();
+        let described: Vec<_> = match &self.descriptions {
+            Ok(descriptions) => descriptions.names().collect(),
+            Err(_) => return Vec::new(),
+        };
+        let without_test = described.iter().filter(|name| !tests.contains(name));
+        let without_test = without_test.map(|name| {
+            format!("description `{name}` has no test: add `orchestration!(\"{name}\");` to one")
+        });
+        let undescribed = tests.iter().filter(|name| !described.contains(name));
+        let undescribed = undescribed.map(|name| playbook::without_description(name));
+        without_test.chain(undescribed).collect()
+    }
+}
+
+/// Returns the time limit of the test of an orchestration.
+fn limit(plan: &OrchestrationPlan) -> Duration {
+    let limit = plan.duration.div_f64(plan.time_scale) + plan.grace * GRACES;
+    // Whole seconds, for people.
+    Duration::from_secs(limit.as_secs() + 1)
+}
+
+/// Returns the time that nextest gives an orchestration after a signal: more than the runner gives it.
+pub(super) fn to_end(plan: &OrchestrationPlan) -> Duration {
+    plan.grace * GRACES
+}
+
+impl Selection {
+    /// Checks that the orchestrations of `--run-orch` exist.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) for an unknown name.
+    pub(super) fn check_run_orch(inventory: &Inventory, names: &[String]) -> Result<()> {
+        let known = inventory.tests.iter();
+        let known = known.filter_map(|test| test.declared().orchestration.as_deref());
+        let known: Vec<_> = known.collect();
+        match names.iter().find(|name| !known.contains(&name.as_str())) {
+            Some(unknown) => {
+                let error = Error::usage(format!("unknown orchestration `{unknown}`"));
+                Err(error.with_hint(playbook::nearest_or_all(unknown, &known)))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Keeps only the orchestrations of `--run-orch`, if it is given.
+    pub(super) fn keep_run_orch(&mut self) {
+        let names = &self.run.tests.choosing.run_orch;
+        if names.is_empty() {
+            return;
+        }
+        let (inventory, plan) = (&self.inventory, &self.plan);
+        let cases = plan.cases.iter().filter(|case| {
+            let name = inventory.tests[case.test].declared().orchestration.as_ref();
+            name.is_some_and(|name| names.contains(name))
+        });
+        let key = |case: &plan::Case| {
+            let binary = &inventory.binary_of(case.test).id;
+            (binary.clone(), case.info.name.clone())
+        };
+        let cases: HashSet<_> = cases.map(key).collect();
+        self.chosen.retain(|case| cases.contains(case));
+    }
+
+    /// Returns the plan of the orchestration that a test runs, if it runs one.
+    pub(super) fn orchestration(&self, test: usize) -> Option<Arc<OrchestrationPlan>> {
+        let name = self.inventory.tests[test]
+            .declared()
+            .orchestration
+            .as_ref()?;
+        self.orchestrations.plan(name).map(Arc::new)
+    }
+
+    /// Checks the orchestrations of the chosen cases, and warns of what does not match.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Playbook`](crate::ErrorKind::Playbook) for a description that is missing or wrong.
+    pub(super) fn check_orchestrations(&mut self) -> Result<()> {
+        let orchestrations = &self.orchestrations;
+        if orchestrations.settings.sources.is_some() {
+            let note = "`orchestration_sources` is ignored: events are compiled into the tests";
+            self.warnings.push(note.to_owned());
+        }
+        let mut tests: Vec<_> = self.chosen_cases().map(|case| case.test).collect();
+        tests.sort_unstable();
+        tests.dedup();
+        for test in tests {
+            self.check_orchestration(test)?;
+        }
+        if let Err(error) = &orchestrations.descriptions {
+            self.warnings.push(error.to_string());
+        }
+        let unmatched = orchestrations.unmatched(&self.inventory);
+        self.warnings.extend(unmatched);
+        Ok(())
+    }
+
+    fn check_orchestration(&self, test: usize) -> Result<()> {
+        let Some(name) = &self.inventory.tests[test].declared().orchestration else {
+            return Ok(());
+        };
+        let descriptions = self.orchestrations.descriptions.as_ref();
+        let descriptions = descriptions.map_err(Clone::clone)?;
+        let Some(plan) = self.orchestrations.plan(name) else {
+            return Err(Error::playbook(playbook::without_description(name)));
+        };
+        let binary = self.inventory.binary_of(test);
+        descriptions.check(name, &binary.known)?;
+        let (path, start) = self.start_of(test, &self.users_runner()?);
+        let directory: &Path = binary.cwd.as_std_path();
+        let invalid = invalid_params(&start, (&path, directory), &plan)?;
+        descriptions.refuse(name, &invalid)
+    }
+
+    /// Checks all descriptions without running anything (`--load-orch`).
+    ///
+    /// # Errors
+    /// [`ErrorKind::Playbook`](crate::ErrorKind::Playbook) for a description that is wrong or has no test, and for a test
+    /// without a description.
+    pub fn load_orchestrations(&self) -> Result<()> {
+        let orchestrations = &self.orchestrations;
+        let tests = self.inventory.tests.iter().enumerate();
+        let mut count = 0;
+        for (test, _) in tests.filter(|(_, test)| test.declared().orchestration.is_some()) {
+            self.check_orchestration(test)?;
+            count += 1;
+        }
+        orchestrations.descriptions.as_ref().map_err(Clone::clone)?;
+        if let Some(first) = orchestrations.unmatched(&self.inventory).into_iter().next() {
+            return Err(Error::playbook(first));
+        }
+        ui::note(match count {
+            1 => "1 orchestration is valid".to_owned(),
+            count => format!("{count} orchestrations are valid"),
+        });
+        Ok(())
+    }
+}

@@ -1,0 +1,191 @@
+//! Timed orchestrations: one long test made of events, described by a file.
+//!
+//! A description says when each event runs; an event is a function with [`target_event`](macro@crate::target_event);
+//! [`orchestration!`](macro@crate::orchestration) names the test. The book of `cargo-target-test` has all keys of a description.
+//!
+//! ```no_run
+//! use std::path::PathBuf;
+//! use target_fixtures::prelude::*;
+//!
+//! orchestration!("my_orchestration_test", area = "perf");
+//!
+//! /// Plays a file until the orchestration ends.
+//! #[target_event]
+//! fn start_playback(
+//!     target: &Target,
+//!     video_path: PathBuf,
+//!     kill_switch: &KillSwitch,
+//!     result_reporter: &Reporter,
+//! ) -> Result<()> {
+//!     let mut player = target.program("player").arg(video_path).spawn()?;
+//!     while !kill_switch.wait(Duration::from_secs(1)) {
+//!         result_reporter.info("still playing");
+//!     }
+//!     player.kill()?;
+//!     Ok(())
+//! }
+//! # fn main() {}
+//! ```
+//!
+//! An event takes by reference: `target: &Target`, `targets: &[Target]`, [`kill_switch`](KillSwitch),
+//! [`result_reporter`](Reporter), [`report_queue`](ReportQueue), and fixtures by their names. It takes by value: the `params`
+//! of the description, of any type that `serde` can deserialize; an `Option` can be left out. It can return an error, which
+//! is a failure of this run of the event, and of the test at its end.
+//!
+//! Events and fixtures of a crate that a test only links need `use my_events as _;` in the test.
+
+mod built_in;
+mod clock;
+mod event;
+
+mod report;
+mod runner;
+mod schedule;
+mod switch;
+mod tally;
+
+use std::sync::{Arc, Condvar, Mutex};
+
+use serde::Deserialize;
+
+pub use self::{
+    built_in::{kill_switch, report_queue, result_reporter},
+    report::{EventReport, OnResult, ReportContent, ReportQueue, ReportTransfer, Reporter},
+    switch::KillSwitch,
+};
+#[doc(hidden)]
+pub use event::{EVENTS, EventParams, FIXTURES, Registration, Registry, TargetEvent};
+
+use crate::{
+    Target, TargetError,
+    client::unexpected,
+    error::ErrorKind,
+    fixture::{FixtureFailure, Fixtures},
+    verdict::TestEnd,
+    wire::{BrokerRequest, CHECKED, InvalidParam, OrchestrationPlan, Reply},
+};
+use runner::{OrchestrationEnd, Runner, Stop};
+
+/// Runs the orchestration of this test on the targets of its lease.
+pub(crate) fn run(fixtures: &Arc<Fixtures>, targets: &[Target]) -> TestEnd {
+    let Some(first) = targets.first() else {
+        return TestEnd::Fail("infra: the lease has no instance".to_owned());
+    };
+    let runner = match prepare(first, fixtures, targets) {
+        Ok(runner) => Arc::new(runner),
+        Err(failure) => return failure.verdict(),
+    };
+    stop_when_told(&runner, first);
+    let OrchestrationEnd { failure, is_stuck } = runner.run();
+    let Some(failure) = failure else {
+        return TestEnd::Exit(std::process::ExitCode::SUCCESS);
+    };
+    if is_stuck {
+        // The event may use its fixtures: the broker tears them down when this process has gone.
+        eprintln!("{failure}");
+        first.tell_failure_now(&failure);
+        std::process::exit(FAILED);
+    }
+    TestEnd::Fail(failure)
+}
+
+/// The exit code of a process that ends with an event.
+const FAILED: i32 = 101;
+
+/// Gets the plan, finds its events, and sets up all fixtures.
+fn prepare(
+    first: &Target,
+    fixtures: &Arc<Fixtures>,
+    targets: &[Target],
+) -> Result<Runner, FixtureFailure> {
+    let plan = plan_of(first)?;
+    let wrong =
+        |text: String| FixtureFailure::Error(format!("orchestration `{}`: {text}", plan.name));
+    let events = plan
+        .events
+        .iter()
+        .map(|planned| event::event(&planned.name));
+    let events = events.collect::<Result<Vec<_>, _>>().map_err(wrong)?;
+    if let Some(InvalidParam {
+        event,
+        param,
+        reason,
+    }) = invalid_params(&plan)?.first()
+    {
+        let event = &plan.events[*event].name;
+        return Err(wrong(format!("`{param}` of event `{event}`: {reason}")));
+    }
+    fixtures.provide::<kill_switch>(KillSwitch::default());
+    for name in &plan.setup_fixtures {
+        event::fixture(name).map_err(wrong)?.prepare(fixtures)?;
+    }
+    for fixture in events.iter().flat_map(|event| event.needs()) {
+        fixture.prepare(fixtures)?;
+    }
+    let client = Arc::clone(&first.client);
+    Ok(Runner {
+        events,
+        fixtures: Arc::clone(fixtures),
+        targets: targets.to_vec(),
+        tell: Box::new(move |request| {
+            // Without a broker there is no report.
+            let _ = client.ask(request);
+        }),
+        state: Mutex::default(),
+        changed: Condvar::new(),
+        plan,
+    })
+}
+
+fn plan_of(target: &Target) -> Result<OrchestrationPlan, FixtureFailure> {
+    let value = match target.client.ask(BrokerRequest::Orchestration)? {
+        Reply::Answer { value } => value,
+        other => return Err(unexpected(other).into()),
+    };
+    OrchestrationPlan::deserialize(&value).map_err(|error| {
+        let message = format!("invalid plan of the broker: {error}");
+        TargetError::new(ErrorKind::Version, message).into()
+    })
+}
+
+/// Ends the orchestration when the broker says so, or is gone. Without a runner, signals end the test.
+fn stop_when_told(runner: &Arc<Runner>, target: &Target) {
+    if !target.client.has_runner() {
+        return;
+    }
+    let (runner, client) = (Arc::downgrade(runner), Arc::clone(&target.client));
+    std::thread::spawn(move || {
+        let _ = client.ask(BrokerRequest::AwaitStop);
+        if let Some(runner) = runner.upgrade() {
+            runner.stop(Stop::Interrupted);
+        }
+    });
+}
+
+/// The arguments of the plan that events of this process do not accept.
+fn invalid_params(plan: &OrchestrationPlan) -> Result<Vec<InvalidParam>, FixtureFailure> {
+    let mut invalid = Vec::new();
+    for (number, planned) in plan.events.iter().enumerate() {
+        let event = event::event(&planned.name).map_err(FixtureFailure::Error)?;
+        let problems = event.check(&EventParams(planned.params.clone()));
+        invalid.extend(problems.into_iter().map(|(param, reason)| InvalidParam {
+            event: number,
+            param: param.to_owned(),
+            reason,
+        }));
+    }
+    Ok(invalid)
+}
+
+/// Checks the arguments of the plan on standard input, and prints a line with the invalid ones.
+pub(crate) fn check_events() -> TestEnd {
+    let plan = serde_json::from_reader(std::io::stdin());
+    let plan = plan.map_err(|error| FixtureFailure::Error(format!("read the plan: {error}")));
+    match plan.and_then(|plan| invalid_params(&plan)) {
+        Ok(invalid) => {
+            println!("\n{CHECKED}{}", serde_json::json!(invalid));
+            TestEnd::Exit(std::process::ExitCode::SUCCESS)
+        }
+        Err(failure) => failure.verdict(),
+    }
+}

@@ -1,0 +1,253 @@
+//! Tests of running events, with events that are functions of a test.
+
+use serde_json::Map;
+
+use super::*;
+use crate::{
+    fixture::Registered,
+    orchestration::{ReportQueue, result_reporter},
+    wire::PlannedEvent,
+};
+
+type Body = fn(&Fixtures) -> Result<(), FixtureFailure>;
+
+/// An event with a function of a test.
+struct Event(&'static str, Body);
+
+impl TargetEvent for Event {
+    fn name(&self) -> &'static str {
+        self.0
+    }
+
+    fn path(&self) -> &'static str {
+        self.0
+    }
+
+    fn needs(&self) -> Vec<&'static dyn Registered> {
+        Vec::new()
+    }
+
+    fn check(&self, _params: &EventParams) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
+    fn run(
+        &self,
+        fixtures: &Fixtures,
+        _targets: &[Target],
+        _params: &EventParams,
+    ) -> Result<(), FixtureFailure> {
+        (self.1)(fixtures)
+    }
+}
+
+fn planned(name: &str) -> PlannedEvent {
+    PlannedEvent {
+        name: name.to_owned(),
+        interval: None,
+        at_startup: true,
+        at_teardown: false,
+        params: Map::new(),
+    }
+}
+
+fn every(millis: u64, name: &str) -> PlannedEvent {
+    PlannedEvent {
+        interval: Some(Duration::from_millis(millis)),
+        ..planned(name)
+    }
+}
+
+fn at_teardown(name: &str) -> PlannedEvent {
+    PlannedEvent {
+        at_startup: false,
+        at_teardown: true,
+        ..planned(name)
+    }
+}
+
+/// Runs events for a time. Returns the end, and the results as `name/verdict`.
+fn run_for(
+    millis: u64,
+    fails_fast: bool,
+    events: Vec<(PlannedEvent, Body)>,
+) -> (OrchestrationEnd, Vec<String>) {
+    let results = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&results);
+    let tell = move |request| match request {
+        BrokerRequest::SubResult(result) => {
+            let line = format!("{}/{}", result.path.join("/"), result.verdict.name());
+            told.lock().expect("results").push(line);
+        }
+        BrokerRequest::Record(value) => {
+            told.lock()
+                .expect("results")
+                .push(format!("{} = {}", value.name, value.value));
+        }
+        other => panic!("{other:?}"),
+    };
+    let fixtures = Fixtures::new(None);
+    fixtures.provide::<result_reporter>(Reporter::printing(&ReportQueue::default()));
+    let (plans, bodies): (Vec<_>, Vec<_>) = events.into_iter().unzip();
+    let leaked = plans.iter().zip(bodies).map(|(plan, body)| {
+        let name = String::leak(plan.name.clone());
+        let event: &'static dyn TargetEvent = Box::leak(Box::new(Event(name, body)));
+        event
+    });
+    let runner = Arc::new(Runner {
+        events: leaked.collect(),
+        plan: OrchestrationPlan {
+            name: "test".to_owned(),
+            duration: Duration::from_millis(millis),
+            grace: Duration::from_millis(200),
+            link_grace: Duration::from_secs(60),
+            time_scale: 1.0,
+            fails_fast,
+            setup_fixtures: Vec::new(),
+            events: plans,
+        },
+        fixtures: Arc::new(fixtures),
+        targets: Vec::new(),
+        tell: Box::new(tell),
+        state: Mutex::default(),
+        changed: Condvar::new(),
+    });
+    let end = runner.run();
+    let results = results.lock().expect("results").clone();
+    (end, results)
+}
+
+fn until_killed(fixtures: &Fixtures) -> Result<(), FixtureFailure> {
+    let ended = fixtures.get::<kill_switch>()?.wait(Duration::from_secs(60));
+    assert!(ended, "the switch is set");
+    Ok(())
+}
+
+fn report(fixtures: &Fixtures) -> Result<(), FixtureFailure> {
+    let reporter = fixtures.get::<result_reporter>()?;
+    reporter.info("started");
+    reporter.record("frames", 25.0, "1/s");
+    Ok(())
+}
+
+fn fails(_fixtures: &Fixtures) -> Result<(), FixtureFailure> {
+    Err(FixtureFailure::Error("no file".to_owned()))
+}
+
+#[test]
+fn events_run_until_the_end_and_all_their_reports_are_told() {
+    let (end, mut results) = run_for(
+        300,
+        false,
+        vec![
+            (planned("play"), until_killed),
+            (planned("report"), report),
+            (at_teardown("collect"), |_| Ok(())),
+        ],
+    );
+    results.sort();
+    let expected = [
+        "collect/pass",
+        "frames = 25",
+        "play/pass",
+        "report/info/pass",
+        "report/pass",
+    ];
+    assert_eq!(results, expected);
+    assert_eq!((end.failure, end.is_stuck), (None, false));
+}
+
+#[test]
+fn a_run_that_is_still_going_skips_the_next_ones() {
+    let (end, mut results) = run_for(1050, false, vec![(every(100, "play"), until_killed)]);
+    results.sort();
+    assert_eq!(results, ["play/pass", "play/skipped/skip"]);
+    assert_eq!(end.failure, None);
+}
+
+#[test]
+fn errors_and_panics_fail_the_test_at_its_end() {
+    let reports: Body = |fixtures| {
+        fixtures.get::<result_reporter>()?.error("stalled");
+        Ok(())
+    };
+    let (end, mut results) = run_for(
+        100,
+        false,
+        vec![
+            (planned("fails"), fails),
+            (planned("panics"), |_| panic!("on purpose")),
+            (planned("reports"), reports),
+            (at_teardown("collect"), until_killed),
+        ],
+    );
+    results.sort();
+    let expected = [
+        "collect/pass",
+        "fails/fail",
+        "panics/fail",
+        "reports/error/fail",
+        "reports/pass",
+    ];
+    assert_eq!(results, expected);
+    let failure = end.failure.expect("a failure");
+    assert!(failure.contains("3 errors reported:"), "{failure}");
+    for error in [
+        "fails: no file",
+        "panics: panicked: on purpose",
+        "reports: stalled",
+    ] {
+        assert!(failure.contains(error), "{failure}");
+    }
+    assert!(!end.is_stuck);
+}
+
+#[test]
+fn the_first_error_ends_an_orchestration_that_fails_fast() {
+    let started = Instant::now();
+    let events: Vec<(_, Body)> = vec![
+        (planned("play"), until_killed),
+        (planned("fails"), fails),
+        (at_teardown("collect"), |_| Ok(())),
+    ];
+    let (end, results) = run_for(60_000, true, events);
+    assert!(started.elapsed() < Duration::from_secs(30));
+    assert_eq!(results.last().map(String::as_str), Some("collect/pass"));
+    let failure = end.failure.expect("a failure");
+    assert!(
+        failure.contains("ended by the first error after"),
+        "{failure}"
+    );
+}
+
+#[test]
+fn an_event_that_never_ends_is_named() {
+    let forever: Body = |_| loop {
+        thread::park();
+    };
+    let events = vec![
+        (planned("hangs"), forever),
+        (at_teardown("collect"), forever),
+    ];
+    let (end, _) = run_for(50, false, events);
+    let failure = end.failure.expect("a failure");
+    assert!(end.is_stuck);
+    for name in ["`hangs` (for ", "`collect` (tear-down)"] {
+        assert!(failure.contains(name), "{failure}");
+    }
+}
+
+#[test]
+fn durations_are_short() {
+    for (millis, text) in [
+        (0, "0s"),
+        (300, "300 ms"),
+        (59_000, "59s"),
+        (60_000, "1m"),
+        (754_000, "12m 34s"),
+        (10_800_000, "3h"),
+        (11_100_000, "3h 5m"),
+    ] {
+        assert_eq!(text_of(Duration::from_millis(millis)), text);
+    }
+}

@@ -1,0 +1,53 @@
+//! Messages about orchestrations.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// An orchestration as its test runs it: the description with all defaults filled in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OrchestrationPlan {
+    /// The name, which is the name of its test.
+    pub name: String,
+    /// The time from the first start-up event to the kill switch.
+    pub duration: Duration,
+    /// The time for running events to end after the kill switch, and for each tear-down event.
+    pub grace: Duration,
+    /// The longest break of a connection that is an error of an event; a longer one is infra.
+    pub link_grace: Duration,
+    /// The number of described seconds that pass in one second.
+    pub time_scale: f64,
+    /// True if the first reported error ends the orchestration.
+    pub fails_fast: bool,
+    /// Names of fixtures that are set up although no event takes them.
+    pub setup_fixtures: Vec<String>,
+    /// The events, in the order of the description.
+    pub events: Vec<PlannedEvent>,
+}
+
+/// An event of an [`OrchestrationPlan`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PlannedEvent {
+    /// The name of the function.
+    pub name: String,
+    /// The time between two runs; `None` for an event of the start-up and the tear-down only.
+    pub interval: Option<Duration>,
+    /// True if the event runs at the start.
+    pub at_startup: bool,
+    /// True if the event runs once more after the end.
+    pub at_teardown: bool,
+    /// The arguments that the event takes by value.
+    pub params: Map<String, Value>,
+}
+
+/// An argument of an event that its function does not accept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InvalidParam {
+    /// The position of the event in the plan.
+    pub event: usize,
+    /// The name of the parameter.
+    pub param: String,
+    /// The reason: ``missing``, ``invalid type: string "x", expected u32``.
+    pub reason: String,
+}

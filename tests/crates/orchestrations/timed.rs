@@ -1,0 +1,109 @@
+//! Orchestrations: what events take, how they end, and what they leave.
+
+use std::{fs::OpenOptions, io::Write as _, path::PathBuf};
+
+use serde::Deserialize;
+use target_fixtures::{
+    orchestration::{EventReport, ReportContent},
+    prelude::*,
+};
+
+orchestration!("works", area = "timed");
+orchestration!("panics", area = "timed");
+orchestration!("fails_fast", area = "timed");
+orchestration!("hangs", area = "timed");
+orchestration!("lasts", area = "timed");
+
+fn ledger(line: &str) -> Result<()> {
+    let path = std::env::var_os("LEDGER").ok_or("no LEDGER")?;
+    let mut file = OpenOptions::new().create(true).append(true).open(path)?;
+    file.write_all(format!("{line}\n").as_bytes())?;
+    Ok(())
+}
+
+/// A value that two events take.
+#[target_fixture(tear_down = put_away)]
+fn device(target: &Target) -> Result<String> {
+    target.run("true")?;
+    ledger("up device")?;
+    Ok("device".to_owned())
+}
+
+fn put_away(_target: &Target, _device: &str) -> Result<()> {
+    ledger("down device")
+}
+
+/// Replaces the reporter of the library.
+#[target_fixture]
+fn result_reporter(report_queue: &ReportQueue) -> Reporter {
+    Reporter::new(report_queue, |report: &EventReport| {
+        if let ReportContent::Info(text) = &report.content {
+            let _ = ledger(&format!("reported {}: {text}", report.event));
+        }
+    })
+}
+
+/// A type of the author's.
+#[derive(Deserialize)]
+struct Window {
+    width: u32,
+    title: Option<String>,
+}
+
+/// Takes arguments of many types.
+#[expect(clippy::too_many_arguments, reason = "the subject of the test")]
+#[target_event]
+fn takes(
+    device: &str,
+    targets: &[Target],
+    path: PathBuf,
+    count: u32,
+    rate: f64,
+    name: String,
+    loud: bool,
+    list: Vec<i64>,
+    missing: Option<u8>,
+    window: Window,
+    result_reporter: &Reporter,
+) -> Result<()> {
+    assert_eq!(targets.len(), 1);
+    let given = format!("{path:?} {count} {rate} {name} {loud} {list:?} {missing:?}");
+    let window = format!("{} {:?}", window.width, window.title);
+    result_reporter.info(format!("{device} {given} {window}"));
+    result_reporter.record("count", count.into(), "");
+    Ok(())
+}
+
+/// Lasts until it must end.
+#[target_event]
+fn plays(target: &Target, device: &str, kill_switch: &KillSwitch) -> Result<()> {
+    ledger(&format!("plays {device}"))?;
+    while !kill_switch.wait(Duration::from_millis(50)) {
+        target.command("true").quiet().run()?;
+    }
+    ledger("played")
+}
+
+#[target_event]
+fn collects(kill_switch: &KillSwitch) -> Result<()> {
+    assert!(!kill_switch.is_set(), "a switch of its own");
+    ledger("collected")
+}
+
+#[target_event]
+fn breaks() {
+    panic!("broken on purpose");
+}
+
+#[target_event]
+fn reports(result_reporter: &Reporter) {
+    result_reporter.error("a frame is missing");
+}
+
+#[target_event]
+fn never_ends(device: &str) {
+    assert_eq!(device, "device");
+    loop {
+        std::thread::park();
+    }
+}

@@ -1,0 +1,327 @@
+//! Orchestrations: real runs of real descriptions, however they end.
+
+use std::{fs, path::Path};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::support::{Project, eventually, examples, feed, repository};
+
+const TIMED: &str = include_str!("crates/orchestrations/timed.rs");
+const EVENTS: &str = include_str!("crates/orchestrations/events.rs");
+
+/// Three instances, and the descriptions of all tests.
+const PLAYBOOK: &str = "[[targets]]\nname = \"here\"\nplatform = \"local\"\ncount = 3\n\n\
+                        [orchestration]\ndescriptions = \"descriptions\"\n";
+
+const WORKS: &str = r#"{
+    "test_name": "works", // all that an event can take
+    "duration": "1s",
+    "unref_setup_fixtures": ["linked_device"],
+    "events": [
+        { "name": "takes", "params": {
+            "path": "/clips/a b.mp4", "count": 3, "rate": 2.5, "name": "x", "loud": true, "list": [1, -2],
+            "window": { "width": 640 }
+        } },
+        { "name": "linked", "interval": "400ms" },
+        { "name": "plays", "interval": "200ms" },
+        { "name": "collects", "at_startup": false, "at_teardown": true },
+    ],
+}"#;
+
+const PANICS: &str = r#"
+test_name = "panics"
+duration = "500ms"
+events = [{ name = "breaks" }, { name = "plays" }, { name = "collects", at_startup = false, at_teardown = true }]
+"#;
+
+const FAILS_FAST: &str = r#"
+test_name = "fails_fast"
+duration = "10m"
+fail = "fast"
+events = [{ name = "reports", interval = "1s", at_startup = false }, { name = "plays" }]
+"#;
+
+const HANGS: &str = r#"
+test_name = "hangs"
+duration = "200ms"
+grace = "300ms"
+events = [{ name = "never_ends" }, { name = "collects", at_startup = false, at_teardown = true }]
+"#;
+
+const LASTS: &str = r#"
+test_name = "lasts"
+total_hours = 3
+grace = "5s"
+events = [{ name = "plays" }, { name = "collects", at_startup = false, at_teardown = true }]
+"#;
+
+fn project() -> Project {
+    let fixtures = repository().join("target-fixtures");
+    let manifest = |name: &str, kind: &str, more: &str| {
+        format!(
+            "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n\
+             [{kind}]\ntarget-fixtures = {{ path = {fixtures:?} }}\n{more}"
+        )
+    };
+    let more = "my_events = { path = \"events\" }\n\
+                serde = { version = \"1\", features = [\"derive\"] }\n\n\
+                [profile.dev]\ndebug = false\n\n[workspace]\n";
+    Project::new("timed")
+        .file("Cargo.toml", &manifest("timed", "dev-dependencies", more))
+        .file(
+            "events/Cargo.toml",
+            &manifest("my_events", "dependencies", ""),
+        )
+        .file("events/src/lib.rs", EVENTS)
+        .file("tests/timed.rs", &format!("{TIMED}\nuse my_events as _;\n"))
+        .file("descriptions/works.json", WORKS)
+        .file("descriptions/panics.toml", PANICS)
+        .file("descriptions/fails_fast.toml", FAILS_FAST)
+        .file("descriptions/hangs.toml", HANGS)
+        .file("descriptions/lasts.toml", LASTS)
+        .playbook(PLAYBOOK)
+}
+
+fn ledger(project: &Project) -> Vec<String> {
+    let text = fs::read_to_string(project.private("ledger")).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
+
+fn count(lines: &[String], line: &str) -> usize {
+    lines.iter().filter(|one| *one == line).count()
+}
+
+/// The sub-results of a case in the feed, as `path/verdict`.
+fn results(events: &[Value], test: &str) -> Vec<String> {
+    let of_test = feed::of_kind(events, "sub-result").into_iter();
+    let of_test = of_test.filter(|event| event["attempt"]["case"]["test"] == test);
+    let line = |event: &Value| {
+        let path = event["result"]["path"].as_array().expect("a path").iter();
+        let path: Vec<_> = path.filter_map(Value::as_str).collect();
+        let verdict = event["result"]["verdict"].as_str().unwrap_or_default();
+        format!("{}/{verdict}", path.join("/"))
+    };
+    of_test.map(line).collect()
+}
+
+/// Several orchestrations share one pool. A plain run starts none of them.
+#[test]
+fn orchestrations_run_their_events_and_say_how_they_ended() {
+    let project = project();
+    let run = |arguments: &[&str]| {
+        let tool = project
+            .tool(arguments)
+            .env("LEDGER", project.private("ledger"));
+        tool.run()
+    };
+    project
+        .run(&["list"])
+        .line_with(&["works[here]", "(ignored)"]);
+    run(&[]).code(4);
+    assert_eq!(ledger(&project), [""; 0]);
+
+    let names = ["works", "panics", "fails_fast", "hangs"];
+    let arguments = names.iter().flat_map(|name| ["--run-orch", name]);
+    let outcome = run(&arguments.collect::<Vec<_>>()).code(100);
+    let outcome = outcome
+        .line_with(&["PASS", "works[here]"])
+        .line_with(&["FAIL", "panics[here]"])
+        .line_with(&["FAIL", "fails_fast[here]"])
+        .line_with(&["FAIL", "hangs[here]"])
+        .says("breaks: panicked: broken on purpose")
+        .says("ended by the first error after 1s of 10m")
+        .says("reports: a frame is missing")
+        .says("events did not end: `never_ends` (for ");
+    assert_eq!(outcome.lines_with(&["PASS", "lasts"]), 0);
+
+    let lines = ledger(&project);
+    let given = "reported takes: device \"/clips/a b.mp4\" 3 2.5 x true [1, -2] None 640 None";
+    assert_eq!(count(&lines, given), 1, "{lines:#?}");
+    assert_eq!(count(&lines, "linked"), 3, "{lines:#?}");
+    assert_eq!(
+        (count(&lines, "plays device"), count(&lines, "played")),
+        (3, 3)
+    );
+    assert_eq!(count(&lines, "collected"), 3, "{lines:#?}");
+    // One device for each orchestration. That of the event that never ended is torn down by the broker.
+    assert_eq!(
+        (count(&lines, "up device"), count(&lines, "down device")),
+        (4, 4),
+        "{lines:#?}"
+    );
+    assert_eq!(count(&lines, "down linked_device"), 1, "{lines:#?}");
+
+    let playbook = project.path("target-test.toml");
+    let events = feed::events(&playbook);
+    let works = results(&events, "works");
+    for line in [
+        "takes/pass",
+        "takes/info/pass",
+        "plays/pass",
+        "plays/skipped/skip",
+        "collects/pass",
+    ] {
+        assert_eq!(count(&works, line), 1, "{works:?}");
+    }
+    assert_eq!(count(&works, "linked/pass"), 3, "{works:?}");
+    assert_eq!(count(&results(&events, "panics"), "breaks/fail"), 1);
+    assert_eq!(
+        count(&results(&events, "fails_fast"), "reports/error/fail"),
+        1
+    );
+    let records = feed::of_kind(&events, "record");
+    assert_eq!(records.len(), 1, "{records:?}");
+    let report = fs::read_to_string(feed::folder(&playbook).join("report.html"));
+    assert!(report.expect("a report").contains("never_ends"));
+}
+
+/// Ctrl-C ends an orchestration in order; a kill leaves its fixtures to the broker.
+#[test]
+fn interrupted_and_killed_orchestrations_are_torn_down() {
+    let project = project();
+    let start = || {
+        let _ = fs::remove_file(project.private("ledger"));
+        let tool = project
+            .tool(["--run-orch", "lasts"])
+            .env("LEDGER", project.private("ledger"));
+        let started = tool.start();
+        eventually("the event", || {
+            count(&ledger(&project), "plays device") == 1
+        });
+        started
+    };
+    let started = start();
+    started.signal_group(Signal::INT);
+    started.wait().code(130);
+    let events = feed::events(&project.path("target-test.toml"));
+    let ended = feed::of_kind(&events, "attempt-ended");
+    let message = ended.last().expect("an attempt")["result"]["message"].to_string();
+    assert!(message.contains("interrupted after "), "{ended:?}");
+    let lines = ledger(&project);
+    assert_eq!(
+        lines[1..],
+        ["plays device", "played", "collected", "down device"],
+        "{lines:?}"
+    );
+
+    let started = start();
+    let test = test_process("lasts");
+    kill_process(test, Signal::KILL).expect("the test is killed");
+    started.wait().code(100).says("SIGKILL");
+    let lines = ledger(&project);
+    assert_eq!(lines[1..], ["plays device", "down device"], "{lines:?}");
+}
+
+/// The description of the seed: 3 hours with a run every 300 s are 36 runs, at 600 times the speed.
+#[test]
+fn the_example_plays_for_three_hours() {
+    let project = examples();
+    let playbook = repository().join("examples/playback/target-test.toml");
+    let playbook = playbook.to_str().expect("a path");
+    let arguments = [
+        "-p",
+        "playback",
+        "--playbook",
+        playbook,
+        "--time-scale",
+        "600",
+    ];
+    let run = project
+        .tool(arguments)
+        .args(["--test-orch", "my_orchestration_test"]);
+    run.run()
+        .code(0)
+        .line_with(&["PASS", "my_orchestration_test[screen]"])
+        .line_with(&[
+            "my_orchestration_test: ",
+            " of 3h, next: start_playback in ",
+        ]);
+    let events = feed::events(Path::new(playbook));
+    let results = results(&events, "my_orchestration_test");
+    let played = count(&results, "start_playback/pass");
+    // A busy host may be too slow for some.
+    let text = serde_json::to_string(&events).expect("JSON");
+    let skipped = (1..=36).find(|number| text.contains(&format!("{number} of 36 runs skipped")));
+    assert_eq!(played + skipped.unwrap_or(0), 36, "{results:?}");
+    for line in [
+        "start_streamer/pass",
+        "start_streamer/info/pass",
+        "collect_system_report/pass",
+    ] {
+        assert_eq!(count(&results, line), 1, "{results:?}");
+    }
+    assert_eq!(feed::of_kind(&events, "record").len(), 2 * played);
+    let fixtures = feed::of_kind(&events, "fixture");
+    let torn_down = fixtures.iter().filter(|event| event["torn-down"] == true);
+    assert_eq!((fixtures.len(), torn_down.count()), (4, 2), "{fixtures:?}");
+    project.run(&["--delete-targets"]).code(0);
+}
+
+/// The process of the test with this name, started by a runner.
+fn test_process(name: &str) -> Pid {
+    let processes = fs::read_dir("/proc").expect("/proc").flatten();
+    let mut found = processes.filter_map(|entry| {
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        let line = fs::read(entry.path().join("cmdline")).ok()?;
+        let words: Vec<_> = line.split(|byte| *byte == 0).collect();
+        let is_test = words.first()?.windows(6).any(|part| part == b"/timed")
+            && words.contains(&name.as_bytes());
+        is_test.then(|| Pid::from_raw(pid)).flatten()
+    });
+    found.next().expect("a process of the test")
+}
+
+/// Wrong descriptions are errors at their places, before anything is deployed.
+#[test]
+fn wrong_descriptions_are_refused_before_a_deploy() {
+    let project = project();
+    project
+        .run(&["--load-orch"])
+        .code(0)
+        .says("5 orchestrations are valid");
+    project
+        .run(&["--run-orch", "work"])
+        .code(2)
+        .says("unknown orchestration `work`")
+        .says("did you mean `works`?");
+    let wrong = WORKS
+        .replace("\"count\": 3", "\"count\": \"three\"")
+        .replace("\"rate\": 2.5, ", "");
+    let project = project.file("descriptions/works.json", &wrong);
+    for arguments in [&["--load-orch"][..], &["--run-orch", "works"]] {
+        project
+            .run(arguments)
+            .code(78)
+            .says("`count` of event `takes`: invalid type: string \"three\", expected u32")
+            .says("descriptions/works.json:7:")
+            .says("`rate` of event `takes`: missing")
+            .never_says("Starting");
+    }
+    // The others still run.
+    let project = project.file("descriptions/works.json", &WORKS.replace("plays", "playes"));
+    project
+        .run(&["--load-orch"])
+        .code(78)
+        .says("unknown event `playes`")
+        .says("did you mean `plays`?");
+    let project = project.file(
+        "descriptions/works.json",
+        &WORKS.replace("\"works\"", "\"other\""),
+    );
+    project
+        .run(&["--load-orch"])
+        .code(78)
+        .says("`test_name` is `other`, but the file is named `works.json`");
+    let project = project.file("descriptions/works.json", WORKS).file(
+        "descriptions/other.toml",
+        &PANICS.replace("\"panics\"", "\"other\""),
+    );
+    let message = "description `other` has no test: add `orchestration!(\"other\");` to one";
+    project.run(&["--load-orch"]).code(78).says(message);
+    let run = project
+        .tool(["--run-orch", "panics"])
+        .env("LEDGER", project.private("ledger"));
+    run.run().code(100).says(&format!("warning: {message}"));
+    fs::remove_file(project.path("descriptions/other.toml")).expect("removed");
+}
