@@ -12,6 +12,7 @@ use serde_json::Value;
 mod command;
 mod frame;
 mod machine;
+mod network;
 mod orchestration;
 mod result;
 mod run;
@@ -19,6 +20,7 @@ mod run;
 pub use command::{Exit, Password, ShellCommand, Stream, Sudo};
 pub use frame::{LONGEST, lengths_of, read_frame, write_frame};
 pub use machine::{Act, ForwardTo, Question};
+pub use network::NetworkAct;
 pub use orchestration::{InvalidParam, OrchestrationPlan, PlannedEvent};
 pub use result::{Measurement, PreviousQuery, PreviousValue, SubResult, VerdictKind};
 pub use run::{ExpectedFailure, Instance, InstanceLink, RolePlace, Run, Secret};
@@ -157,6 +159,16 @@ pub enum BrokerRequest {
         act: Act,
         /// The timeout in milliseconds.
         limit: u64,
+    },
+    /// Adds a fault to a network of a leased environment, or heals it; answered by [`Reply::Done`], a capture by
+    /// [`Reply::Answer`] with the path of its file on the host, or by [`Reply::Failed`].
+    Network {
+        /// The environment: `lan-0`.
+        environment: String,
+        /// The network's name.
+        network: String,
+        /// The action.
+        act: NetworkAct,
     },
     /// Forwards connections until this connection is closed; answered by [`Reply::Forwarded`] or
     /// [`Reply::Failed`].
