@@ -1,11 +1,16 @@
 //! Orchestrations: real runs of real descriptions, however they end.
 
+/// Faults that tests cause.
+mod faults;
+/// Links that break under an event.
+mod links;
+
 use std::{fs, path::Path};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::support::{Project, eventually, examples, feed, repository};
+use crate::support::{Project, browser::Browser, eventually, examples, feed, here, repository};
 
 const TIMED: &str = include_str!("crates/orchestrations/timed.rs");
 const EVENTS: &str = include_str!("crates/orchestrations/events.rs");
@@ -74,6 +79,11 @@ fn project() -> Project {
             &manifest("my_events", "dependencies", ""),
         )
         .file("events/src/lib.rs", EVENTS)
+        // No limit of the user's ends an orchestration.
+        .file(
+            ".config/nextest.toml",
+            "[profile.default]\nslow-timeout = { period = \"1s\", terminate-after = 1 }\n",
+        )
         .file("tests/timed.rs", &format!("{TIMED}\nuse my_events as _;\n"))
         .file("descriptions/works.json", WORKS)
         .file("descriptions/panics.toml", PANICS)
@@ -256,6 +266,25 @@ fn the_example_plays_for_three_hours() {
     let torn_down = fixtures.iter().filter(|event| event["torn-down"] == true);
     assert_eq!((fixtures.len(), torn_down.count()), (4, 2), "{fixtures:?}");
     project.run(&["--delete-targets"]).code(0);
+
+    let Some(mut browser) = here(Browser::start()) else {
+        return;
+    };
+    let report = feed::folder(Path::new(playbook)).join("report.html");
+    browser.open(
+        &report,
+        "document.documentElement?.dataset.ready === 'true'",
+    );
+    let lanes = browser.text("timeline.events.map(({ element }) => element.textContent).join()");
+    for lane in [
+        format!("start_playback{played}×"),
+        "start_streamer1×".to_owned(),
+        "collect_system_report1×".to_owned(),
+    ] {
+        assert!(lanes.contains(&lane), "{lanes}");
+    }
+    let drawn = browser.value("document.querySelectorAll('.lane.event path.pass').length");
+    assert_eq!(drawn, 3);
 }
 
 /// The process of the test with this name, started by a runner.

@@ -401,8 +401,8 @@ pub use self::{
     metric::{Metric, PreviousDuration, PreviousMetric, metric, previous, previous_durations},
     subtest::{subtest, tap},
     target::{
-        Command, Console, Facts, File, FileKind, Forward, Line, Output, Process, ProcessInput,
-        Service, ServiceState, Target, TempDir, User, parallel,
+        ActiveFault, Command, Console, Facts, Faults, File, FileKind, Forward, Line, Output,
+        Process, ProcessInput, Service, ServiceState, Target, TempDir, User, parallel,
     },
     verdict::{expect_error, expect_fail},
     wait::{Retry, retry, wait_until},
@@ -434,6 +434,7 @@ pub mod __private {
         },
         harness::*,
         orchestration::{EVENTS, EventParams, FIXTURES, Registration, TargetEvent},
+        target::last,
         verdict::{TestEnd, skip_now},
     };
 }
