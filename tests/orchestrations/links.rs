@@ -14,7 +14,7 @@ const LINKS: &str = include_str!("../crates/orchestrations/links.rs");
 
 fn description(duration: &str) -> String {
     format!(
-        "test_name = \"linked\"\nduration = \"{duration}\"\ngrace = \"2s\"\nevents = [{{ name = \"works\", interval = \"500ms\" }}]\n"
+        "test_name = \"linked\"\nduration = \"{duration}\"\ngrace = \"2s\"\nevents = [{{ name = \"works\", interval = \"1500ms\" }}]\n"
     )
 }
 
@@ -34,29 +34,32 @@ fn run(duration: &str, act: impl FnOnce(&Sshd, &Proxy)) -> (Outcome, Vec<String>
         .file("tests/links.rs", LINKS)
         .file("descriptions/linked.toml", &description(duration))
         .playbook(&(playbook + settings));
-    let started = project.tool(["--run-orch", "linked"]).start();
-    let playbook = project.path("target-test.toml");
-    let results = || {
-        let events = feed::events(&playbook);
-        let results = feed::of_kind(&events, "sub-result").into_iter();
-        let verdict = |event: &Value| {
-            event["result"]["verdict"]
-                .as_str()
-                .unwrap_or_default()
-                .to_owned()
-        };
-        results.map(verdict).collect::<Vec<_>>()
+    let ledger = project.private("ledger");
+    let tool = project.tool(["--run-orch", "linked"]);
+    let started = tool.env("LEDGER", &ledger).start();
+    let runs = || {
+        fs::read_to_string(&ledger)
+            .unwrap_or_default()
+            .lines()
+            .count()
     };
-    eventually("a run", || {
-        started.printed().contains("Starting") && results().len() >= 2
-    });
+    // The event sleeps a second after its line.
+    eventually("the second run", || runs() == 2);
     act(&sshd, &proxy);
-    (started.wait(), results())
+    let outcome = started.wait();
+    let events = feed::events(&project.path("target-test.toml"));
+    let verdict = |event: &&Value| {
+        let verdict = event["result"]["verdict"].as_str();
+        verdict.unwrap_or_default().to_owned()
+    };
+    let results = feed::of_kind(&events, "sub-result");
+    let results = results.iter().map(verdict).collect();
+    (outcome, results)
 }
 
 #[test]
 fn a_link_that_breaks_costs_a_run_and_a_dead_one_the_orchestration() {
-    let (outcome, results) = run("5s", |_, proxy| proxy.cut());
+    let (outcome, results) = run("8s", |_, proxy| proxy.cut());
     let cut = results
         .iter()
         .position(|verdict| verdict == "infra")

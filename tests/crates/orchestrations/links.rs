@@ -6,6 +6,7 @@ orchestration!("linked");
 
 #[target_event]
 fn works(target: &Target) -> Result<()> {
-    target.run("sleep 0.3")?;
+    let ledger = std::env::var("LEDGER")?;
+    target.run(format!("echo works >> {ledger}; sleep 1"))?;
     Ok(())
 }
