@@ -180,6 +180,17 @@ fn target(name: &str, count: u32, more: &str) -> String {
     )
 }
 
+/// An environment `pair` of two roles on platform `command`, whose machines these programs deploy.
+fn pair(gateway: &str, tester: &str) -> String {
+    let role = |name: &str, deploy: &str| {
+        format!(
+            "[environments.pair.roles.{name}]\nplatform = \"command\"\ndeploy = \"{deploy}\"\n\
+             delete = \"./down\"\nretries = 0\n"
+        )
+    };
+    role("gateway", gateway) + &role("tester", tester)
+}
+
 fn kill(pid: &str) {
     signal(pid, Signal::KILL);
 }

@@ -10,6 +10,8 @@ mod choosing;
 mod cli;
 /// The contract that every platform fulfils.
 mod contract;
+/// Environments of several machines.
+mod environments;
 /// The examples, as a reader of README runs them.
 mod examples;
 /// Whatever dies, hangs, lies or is damaged.

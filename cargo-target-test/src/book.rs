@@ -24,6 +24,7 @@ page!(command, "command.md");
 page!(machine, "machine.md");
 page!(programs, "programs.md");
 page!(on_target, "on-target.md");
+page!(environments, "environments.md");
 page!(talking, "talking.md");
 page!(fixtures, "fixtures.md");
 page!(metrics, "metrics.md");

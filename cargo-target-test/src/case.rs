@@ -71,6 +71,23 @@ impl RunsOn {
             Self::Target { label, .. } | Self::Environment { label, .. } => Some(label),
         }
     }
+
+    /// The name of the target or environment in the playbook; `None` for other places.
+    pub fn target(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Host | Self::Any => None,
+            Self::Target { name, .. } | Self::Environment { name, .. } => Some(name),
+        }
+    }
+
+    /// The same place with a variant in its label: `lan/vlan93`.
+    pub(crate) fn with_variant(&self, variant: &str) -> Self {
+        let mut place = self.clone();
+        if let Self::Target { label, .. } | Self::Environment { label, .. } = &mut place {
+            *label = format!("{label}/{variant}").into();
+        }
+        place
+    }
 }
 
 impl CaseInfo {

@@ -138,6 +138,13 @@ impl Error {
         self
     }
 
+    /// The error of a machine of an environment, with its name.
+    pub(crate) fn in_role(&self, machine: &str) -> Self {
+        let message = format!("role `{machine}`: {}", self.chain());
+        let named = Self::new(self.kind(), message).with_hint_of(self);
+        named.with_crash(self.is_crash())
+    }
+
     /// Sets the cause.
     #[must_use]
     pub fn with_source(

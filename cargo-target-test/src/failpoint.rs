@@ -14,6 +14,7 @@ pub const POINTS: &[&str] = &[
     "record-noted",
     "record-planned",
     "record-creating",
+    "machine-deployed",
     "platform-deployed",
     "prepare-started",
     "prepare-step",

@@ -33,7 +33,7 @@ use target_fixtures::wire::ExpectedFailure;
 use crate::{
     case::{CaseInfo, RunsOn, reason::ExclusionReason},
     inventory::Inventory,
-    playbook::{Expression, Override, PlaybookTarget, Rule, Select},
+    playbook::{Expression, Override, PlaybookTarget, Rule, Select, TestVariant},
 };
 
 /// The inputs that decide which cases exist and in which order they start.
@@ -47,6 +47,8 @@ pub struct Choosing<'a> {
     pub expressions: &'a [Expression],
     /// The playbook's overrides, already applied to the tests' metadata.
     pub overrides: &'a [Override],
+    /// The playbook's variants.
+    pub variants: &'a [Arc<TestVariant>],
     /// The choice of a target for tests that run on any one target.
     pub prefer: Prefer,
     /// Durations of cases in earlier runs.
@@ -96,6 +98,8 @@ pub struct Case {
     pub test: usize,
     /// An index into the playbook's targets.
     pub target: usize,
+    /// The configuration that the test runs with, if it has variants.
+    pub variant: Option<Arc<TestVariant>>,
     /// The number of instances that the case needs, at least 1.
     pub count: u32,
     /// nextest's priority of the case: higher priorities start first.
@@ -158,6 +162,7 @@ pub(crate) mod testing {
             capabilities: BTreeMap::new(),
             lifecycle: Default::default(),
             machines_stay: false,
+            roles: Vec::new(),
             parameters: serde_json::Value::Null,
             definition: Definition {
                 keys: BTreeMap::new(),

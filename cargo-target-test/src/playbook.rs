@@ -10,6 +10,7 @@ mod description;
 mod diagnostic;
 mod embedded;
 mod env;
+mod environments;
 mod expression;
 mod files;
 mod find;
@@ -34,6 +35,7 @@ mod schema;
 mod set;
 mod source;
 mod tables;
+mod variants;
 mod wait;
 mod written;
 
@@ -64,6 +66,10 @@ pub use self::{
         DescribedEvent, Description, Descriptions, FailMode, KnownEvents, description_schema,
     },
     env::{Env, EnvName},
+    environments::{
+        ENVIRONMENT, EnvironmentNetwork, EnvironmentParameters, MachineNetwork, PlaybookRole,
+        RoleMachine,
+    },
     expression::{Expression, parse as parse_expression},
     find::find,
     json_schema::schema,
@@ -78,6 +84,7 @@ pub use self::{
     scenario::{Mode, Scenario, chosen as chosen_scenarios, matches, staged},
     schema::{HistorySettings, PoolSettings, Select, Store},
     tables::{Defaults, MetadataKey, MetadataSettings, Rules},
+    variants::TestVariant,
     wait::{Pattern, Wait},
 };
 use self::{
@@ -123,6 +130,23 @@ pub struct Playbook {
 }
 
 impl PlaybookTarget {
+    /// The names of the machines of an environment, in the order of its roles.
+    pub(crate) fn machines(&self) -> impl Iterator<Item = String> {
+        self.roles.iter().flat_map(PlaybookRole::machines)
+    }
+
+    /// The names of the machines that `name` stands for: a machine, or a role of several.
+    pub(crate) fn machines_of(&self, name: &str) -> impl Iterator<Item = String> {
+        let of_role = move |role: &PlaybookRole| {
+            let is_role = role.role == name;
+            let machines = role
+                .machines()
+                .filter(move |machine| is_role || machine == name);
+            machines.collect::<Vec<_>>()
+        };
+        self.roles.iter().flat_map(of_role)
+    }
+
     /// The name in the playbook's file, which several scenarios may share.
     pub(crate) fn written_name(&self) -> &str {
         self.label.rsplit('/').next().unwrap_or(&self.name)
@@ -197,6 +221,9 @@ pub struct PlaybookTarget {
     /// True if the machines exist before and after the pool.
     #[serde(skip)]
     pub machines_stay: bool,
+    /// The roles of an environment, in the order of the file; empty for a target of single machines.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<PlaybookRole>,
     /// The parameters as the platform returns them: an object with defaults filled in, paths as written, and
     /// references in place of secret values ([`crate::secret`]).
     pub parameters: Value,

@@ -19,6 +19,7 @@ mod pool_run;
 pub(crate) mod prepare;
 mod provisioner;
 mod request;
+pub(crate) mod unit;
 mod wait_notice;
 mod wrapped;
 

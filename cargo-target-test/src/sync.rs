@@ -2,7 +2,11 @@
 //!
 //! Must not hold state.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    panic::resume_unwind,
+    sync::{Mutex, MutexGuard, PoisonError},
+    thread::{self, ScopedJoinHandle},
+};
 
 use crate::error::{Error, Result};
 
@@ -24,4 +28,20 @@ pub(crate) fn blocking<T: Send + 'static>(
             .await
             .unwrap_or_else(|error| Err(Error::other(error.to_string())))
     }
+}
+
+/// Calls `act` for each item, all at once, each on a thread of its own; returns the results in order.
+pub(crate) fn parallel<'i, I: Sync, T: Send>(
+    items: &'i [I],
+    act: impl Fn(&'i I) -> T + Sync,
+) -> Vec<T> {
+    if let [item] = items {
+        return vec![act(item)];
+    }
+    thread::scope(|scope| {
+        let started: Vec<_> = items.iter().map(|item| scope.spawn(|| act(item))).collect();
+        let ended = started.into_iter().map(ScopedJoinHandle::join);
+        let result = |ended: thread::Result<T>| ended.unwrap_or_else(|panic| resume_unwind(panic));
+        ended.map(result).collect()
+    })
 }

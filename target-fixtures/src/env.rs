@@ -55,6 +55,10 @@ pub const USER: &str = "TARGET_TEST_USER";
 pub const PLATFORM: &str = "TARGET_TEST_PLATFORM";
 /// Set for a case: the parameters of the target, a JSON object.
 pub const PARAMS: &str = "TARGET_TEST_PARAMS";
+/// Set for a case of a variant: the variant's name.
+pub const VARIANT: &str = "TARGET_TEST_VARIANT";
+/// Set for a case of a variant: the variant's parameters, a JSON object.
+pub const VARIANT_PARAMS: &str = "TARGET_TEST_VARIANT_PARAMS";
 /// Set for a case: a configuration file for `ssh -F` that contains the instances of the lease as hosts.
 pub const SSH_CONFIG: &str = "TARGET_TEST_SSH_CONFIG";
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    Target, env,
+    Environment, Target, env,
     error::{ErrorKind, TargetError, loss_in, skipped},
     fixture::{self, Fixtures, Registered},
     lease::{self, TearDown},
@@ -34,6 +34,12 @@ pub const fn bytes<const LENGTH: usize>(text: &str) -> [u8; LENGTH] {
 #[must_use]
 pub fn labelled(target: &Target, label: &'static str) -> Target {
     target.labelled(label)
+}
+
+/// The environment that a test leases.
+#[must_use]
+pub fn environment(targets: &[Target]) -> Environment {
+    Environment::new(targets)
 }
 
 /// Runs a test on the targets of its lease. In a process started to tear down a fixture, tears down the fixture

@@ -32,6 +32,7 @@
 //! | `target: &Target` | on one instance |
 //! | `client: &Target, server: &Target` | on as many instances of one target, in this order; the log names them: `server = ubuntu-1` |
 //! | `targets: &[Target]` | on `count = n` instances of one target |
+//! | `env: &Environment` | on an environment that has the `roles`: `env["gateway"]` is one machine |
 //! | `target: &Qemu`, or another type of [`platform`] | on one instance of that platform, with its platform-specific methods |
 //! | `db: &Db` | with the value of a [fixture](#fixtures) that has the parameter's name |
 //! | none | on one instance, described by [environment variables](crate::env); only under `cargo target-test` |
@@ -77,6 +78,7 @@
 //! | `retry_on = "fresh"` | a retry runs on an instance that no test has used |
 //! | `runs_on = "target"` | the test process [runs on the target](#tests-that-run-on-the-target) |
 //! | `count = 2` | the number of instances of one target that the test needs |
+//! | `roles = ["gateway", "tester1"]` | the machines of an [`Environment`] that the test needs |
 //! | `timeout = "30s"` | the maximum run time, counted from the lease |
 //! | `retries = 2` | the number of retries by nextest |
 //! | `collect = ["/var/log/app", command("journalctl -b")]` | files and output that are [collected](#artifacts) after a failure |
@@ -359,6 +361,7 @@ extern crate self as target_fixtures;
 
 mod client;
 pub mod env;
+mod environment;
 mod error;
 mod fixture;
 mod harness;
@@ -366,11 +369,13 @@ mod lease;
 pub mod metadata;
 mod metric;
 pub mod net;
+mod network;
 pub mod orchestration;
 pub mod platform;
 pub mod requirement;
 mod subtest;
 mod target;
+mod variant;
 mod verdict;
 mod wait;
 pub mod wire;
@@ -397,13 +402,16 @@ pub use target_fixtures_macros::target_event;
 pub use target_fixtures_macros::orchestration;
 
 pub use self::{
+    environment::Environment,
     error::{Error, ErrorKind, Result, TargetError, skip},
     metric::{Metric, PreviousDuration, PreviousMetric, metric, previous, previous_durations},
+    network::Network,
     subtest::{subtest, tap},
     target::{
         ActiveFault, Command, Console, Facts, Faults, File, FileKind, Forward, Line, Output,
         Process, ProcessInput, Service, ServiceState, Target, TempDir, User, parallel,
     },
+    variant::{Variant, variant},
     verdict::{expect_error, expect_fail},
     wait::{Retry, retry, wait_until},
     wire::{Exit, Stream},
@@ -414,7 +422,7 @@ pub mod prelude {
     pub use std::time::Duration;
 
     pub use crate::{
-        Error, Exit, Result, Retry, Target, TargetError,
+        Environment, Error, Exit, Result, Retry, Target, TargetError,
         orchestration::{
             KillSwitch, ReportQueue, Reporter, kill_switch, report_queue, result_reporter,
         },

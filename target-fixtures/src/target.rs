@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::{
     client::{Client, unexpected},
     error::TargetError,
-    wire::{self, BrokerRequest, Instance, Reply},
+    wire::{self, BrokerRequest, Instance, InstanceLink, Reply, RolePlace},
 };
 
 mod command;
@@ -144,6 +144,22 @@ impl Target {
     /// True if a test may cause such a fault.
     pub(crate) fn allows(&self, fault: wire::FaultKind) -> bool {
         self.instance.faults.contains(&fault)
+    }
+
+    /// The place of the machine in its environment, if it has one.
+    pub(crate) fn place(&self) -> Option<&RolePlace> {
+        self.instance.place.as_ref()
+    }
+
+    /// The networks of its environment that the machine is on.
+    pub(crate) fn networks(&self) -> impl Iterator<Item = &str> {
+        self.instance.links.iter().map(|link| link.network.as_str())
+    }
+
+    /// The link of the machine to a network of its environment, if it has one.
+    pub(crate) fn link(&self, network: &str) -> Option<&InstanceLink> {
+        let mut links = self.instance.links.iter();
+        links.find(|link| link.network == network)
     }
 
     /// Runs a command line in the instance's shell (`/bin/sh`), without standard input.

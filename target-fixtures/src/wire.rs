@@ -23,7 +23,7 @@ pub use frame::{LONGEST, lengths_of, read_frame, write_frame};
 pub use machine::{Act, ForwardTo, Question};
 pub use orchestration::{InvalidParam, OrchestrationPlan, PlannedEvent};
 pub use result::{Measurement, PreviousQuery, PreviousValue, SubResult, VerdictKind};
-pub use run::{ExpectedFailure, Instance, Run, Secret};
+pub use run::{ExpectedFailure, Instance, InstanceLink, RolePlace, Run, Secret};
 
 /// The version of the protocol: both ends must have the same.
 pub const PROTOCOL: u32 = 10;

@@ -8,7 +8,7 @@ use std::{
 use cargo_target_test::failpoint;
 use rustix::process::Signal;
 
-use super::{DOWN, Lab, UP, alive, kill, target};
+use super::{DOWN, Lab, UP, alive, kill, pair, target};
 use crate::support::{Terminal, core_limit, eventually};
 
 /// The number of runs at once.
@@ -42,11 +42,12 @@ fn die_at(fault: &str, keep: bool, after: &impl Fn(&Lab, &str)) {
         .replace("./up", "./unreachable");
     let recipe = "[recipes.two]\nsteps = [{ run = \"true\" }, { run = \"true\" }]\n";
     let alpha = target("alpha", 2, "recipe = \"two\"");
-    lab.playbook(&format!("{recipe}{alpha}{broken}"));
+    let pair = pair("./up", "./up");
+    lab.playbook(&format!("{recipe}{alpha}{broken}{pair}"));
     let filters: &[&str] = if keep {
-        &["quick", "other", "--keep-targets"]
+        &["quick", "other", "together", "--keep-targets"]
     } else {
-        &["quick", "other"]
+        &["quick", "other", "together"]
     };
     let died = lab.tool(filters).env("TARGET_TEST_FAULT", fault).run();
     let met = std::os::unix::process::ExitStatusExt::signal(&died.status) == Some(9);

@@ -174,6 +174,7 @@ impl World {
     /// An instance of a machine that is made; its definition is `port`.
     pub(crate) fn wanted(&self, target: &str, index: u32, port: u16) -> Wanted {
         Wanted {
+            roles: Vec::new(),
             snapshot: false,
             target: target.to_owned(),
             index,

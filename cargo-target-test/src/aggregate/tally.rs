@@ -119,7 +119,7 @@ impl Tally {
         counts
     }
 
-    /// Counts the cases of each label (`None` for cases on no target), each case by its worst iteration.
+    /// Counts the cases of each target by its name (`None` for cases on no target), each case by its worst iteration.
     pub fn case_counts(&self, cases: &[Arc<CaseInfo>]) -> BTreeMap<Option<Arc<str>>, CaseCounts> {
         let mut by_case = HashMap::new();
         for ((binary_id, name, _), entry) in &self.entries {
@@ -130,8 +130,8 @@ impl Tally {
         let mut counts = BTreeMap::<_, CaseCounts>::new();
         for case in cases {
             let result = by_case.get(&(&*case.binary_id, &*case.name)).copied();
-            let label = case.runs_on.label().map(Arc::from);
-            let counts = counts.entry(label).or_default();
+            let target = case.runs_on.target().cloned();
+            let counts = counts.entry(target).or_default();
             counts.count(result.unwrap_or(CaseResult::NotRun));
         }
         counts

@@ -14,8 +14,22 @@ use serde::{Deserialize, Serialize};
 pub enum ExclusionReason {
     /// The test declares a `skip` that applies; the text.
     Declared(String),
-    /// The test requires roles.
+    /// The test requires roles, and the playbook has no environment.
     Roles,
+    /// The test requires roles that the target or environment lacks.
+    MissingRoles {
+        /// The missing roles.
+        missing: Vec<String>,
+        /// The target's name.
+        target: String,
+        /// The roles that it has; empty if it is a target of single machines.
+        has: Vec<String>,
+    },
+    /// The test does not name roles, and the target is an environment.
+    Environment {
+        /// The environment's name.
+        target: String,
+    },
     /// Another test of the binary has the name that the case would have.
     NameTaken {
         /// The name.
@@ -105,7 +119,22 @@ impl fmt::Display for ExclusionReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Declared(text) => write!(f, "skip: {text}"),
-            Self::Roles => f.write_str("environments are not supported by this version"),
+            Self::Roles => f.write_str("needs roles, and the playbook has no environment"),
+            Self::MissingRoles {
+                missing,
+                target,
+                has,
+            } => {
+                let (s, missing) = (plural(missing.len()), missing.join("`, `"));
+                write!(f, "needs role{s} `{missing}`, `{target}` ")?;
+                match &has[..] {
+                    [] => f.write_str("is not an environment"),
+                    has => write!(f, "has `{}`", has.join("`, `")),
+                }
+            }
+            Self::Environment { target } => {
+                write!(f, "names no roles, and `{target}` is an environment")
+            }
             Self::NameTaken { name } => {
                 write!(f, "another test of the binary is itself named `{name}`")
             }
@@ -146,6 +175,10 @@ impl fmt::Display for ExclusionReason {
             Self::Criteria => f.write_str("excluded by `--criteria`"),
         }
     }
+}
+
+fn plural(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
 }
 
 /// The reason that a test or one of its cases is skipped.

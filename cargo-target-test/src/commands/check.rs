@@ -2,6 +2,7 @@
 //!
 //! Must not resolve anything.
 
+mod environments;
 mod rules;
 
 use std::fmt::Write as _;
@@ -176,7 +177,7 @@ const FIRST_KEYS: [&str; 17] = [
 ];
 
 /// The entries of a target in JSON that are not among its keys, or are printed otherwise.
-const NO_KEYS: [&str; 3] = ["parameters", "definition", "origins"];
+const NO_KEYS: [&str; 4] = ["parameters", "definition", "origins", "roles"];
 
 /// Returns every key of a target with its value as TOML. Absent keys are omitted.
 fn target_lines(target: &PlaybookTarget) -> Vec<(String, String)> {
@@ -217,12 +218,16 @@ fn target_lines(target: &PlaybookTarget) -> Vec<(String, String)> {
 }
 
 fn write_target(text: &mut String, target: &PlaybookTarget) {
-    let _ = writeln!(
-        text,
-        "\n[[targets]] # definition {}",
-        target.definition.hash
-    );
-    let lines = target_lines(target);
+    if !target.roles.is_empty() {
+        return environments::write(text, target);
+    }
+    let hash = &target.definition.hash;
+    let _ = writeln!(text, "\n[[targets]] # definition {hash}");
+    write_keys(text, target, target_lines(target));
+}
+
+/// Writes the keys of a target, each with its origin.
+fn write_keys(text: &mut String, target: &PlaybookTarget, lines: Vec<(String, String)>) {
     let lines: Vec<_> = lines
         .into_iter()
         .map(|(key, value)| {

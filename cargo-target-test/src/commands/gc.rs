@@ -91,9 +91,9 @@ fn code(is_clean: bool) -> u8 {
 /// A platform to search, with a target's specification.
 type Place = (Arc<dyn DynPlatform>, Option<InstanceSpec>);
 
-/// Returns the places to search: every platform, then every target's platform with its specification.
+/// Returns the places to search: every platform and that of environments, then every target's platform with its specification.
 fn places(platforms: &Platforms, orders: Vec<(Arc<dyn DynPlatform>, InstanceSpec)>) -> Vec<Place> {
-    let all = platforms.all().iter();
+    let all = platforms.all().iter().chain([platforms.environment()]);
     let all = all.map(|platform| (Arc::clone(platform), None));
     let targets = orders
         .into_iter()

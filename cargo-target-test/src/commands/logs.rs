@@ -26,7 +26,7 @@ const POLL: Duration = Duration::from_millis(100);
 pub fn verb(platforms: &Platforms, global: &Global, args: &LogsArgs) -> Result<u8> {
     let pool = Pool::open(&workspace::pool_directory(global)?)?;
     let choice = interactive::choose(&pool, &args.on.instance, args.on.all)?;
-    let record = &choice.first().record;
+    let record = &choice.machine_of(&choice.first().record)?;
     let (name, platform) = (record.name(), &record.platform);
     let console = provision::platform_of(platforms, record)?.console(&record.spec);
     let Some(console) = console else {

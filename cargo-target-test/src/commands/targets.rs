@@ -13,7 +13,8 @@ use crate::{
     error::{Error, Result},
     provision::{
         platform::Platforms,
-        pool::{InstanceFacts, Pool, ProcessIdentity, Seen, time},
+        pool::{InstanceFacts, Pool, ProcessIdentity, Record, Seen, time},
+        unit,
     },
     run::workspace,
     ui::{
@@ -47,6 +48,9 @@ pub struct Row {
     pub users: Vec<String>,
     /// True if a run kept the instance with `--keep-targets`.
     pub kept: bool,
+    /// The machines of an environment.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub machines: Vec<MachineRow>,
     /// Facts of the ready instance: `cores`, `memory`, `arch`, `os`, `kernel`, `libc`, `boot-id`.
     pub facts: InstanceFacts,
     /// Seconds since the instance was planned.
@@ -55,6 +59,19 @@ pub struct Row {
     pub workspace: String,
     /// The playbook that requested the instance.
     pub playbook: Option<String>,
+}
+
+/// A machine of an environment.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct MachineRow {
+    /// `lan-0.gateway`.
+    pub name: String,
+    /// The role: `gateway`.
+    pub role: String,
+    /// The platform's name.
+    pub platform: String,
+    /// The host name or address, with the port if there is one.
+    pub host: Option<String>,
 }
 
 /// The holder of a lease.
@@ -152,7 +169,6 @@ pub fn rows(pool: &Pool) -> Result<Vec<Row>> {
 
 fn row(seen: &Seen, now: u64) -> Row {
     let record = &seen.record;
-    let host = record.deployed.as_ref().map(|deployed| deployed.address());
     let holder = seen.holder.as_ref().map(|holder| HolderRow {
         pid: holder.process.pid,
         run: holder.run.clone(),
@@ -168,7 +184,7 @@ fn row(seen: &Seen, now: u64) -> Row {
         id: record.id.clone(),
         target: record.spec.target.clone(),
         platform: record.platform.clone(),
-        host,
+        host: address(record),
         state: if seen.disabled.is_some() {
             "disabled"
         } else if holder.is_some() && word == "ready" {
@@ -184,6 +200,7 @@ fn row(seen: &Seen, now: u64) -> Row {
         holder,
         users: seen.users.iter().map(|run| run.id.clone()).collect(),
         kept: record.kept,
+        machines: machines(record),
         facts: record.facts.clone(),
         age: now.saturating_sub(record.created),
         workspace: record.workspace.display().to_string(),
@@ -192,6 +209,26 @@ fn row(seen: &Seen, now: u64) -> Row {
             .as_ref()
             .map(|path| path.display().to_string()),
     }
+}
+
+/// Returns the machines of an environment; none of an instance.
+fn machines(unit: &Record) -> Vec<MachineRow> {
+    let machines = unit::machines(unit).unwrap_or_default();
+    let row = |machine: Record| {
+        let role = machine.spec.place.as_ref()?.role.clone();
+        Some(MachineRow {
+            name: machine.name().to_owned(),
+            role,
+            host: address(&machine),
+            platform: machine.platform,
+        })
+    };
+    machines.into_iter().filter_map(row).collect()
+}
+
+/// The host of a deployed machine, with the port if there is one.
+fn address(record: &Record) -> Option<String> {
+    record.deployed.as_ref().map(|deployed| deployed.address())
 }
 
 /// Returns the lines of the table, the header first.
@@ -212,7 +249,7 @@ fn table(rows: &[Row], room: Option<usize>) -> Vec<String> {
             None => row.state.to_owned(),
         };
         let holder = row.holder.as_ref();
-        let row = [
+        let cells_of_row = [
             row.name.clone(),
             row.platform.clone(),
             row.host.clone().unwrap_or_else(|| "-".to_owned()),
@@ -221,9 +258,18 @@ fn table(rows: &[Row], room: Option<usize>) -> Vec<String> {
             time(row.age),
             row.workspace.clone(),
         ];
-        cells.push(row.map(Cell::left).into());
+        cells.push(cells_of_row.map(Cell::left).into());
+        cells.extend(row.machines.iter().map(machine_cells));
     }
     table::lines(&cells, room)
+}
+
+/// The line of a machine, below that of its environment.
+fn machine_cells(machine: &MachineRow) -> Vec<Cell> {
+    let host = machine.host.clone().unwrap_or_else(|| "-".to_owned());
+    [machine.name.clone(), machine.platform.clone(), host]
+        .map(Cell::left)
+        .into()
 }
 
 /// Returns the shortened first line of a cause, which can be a program's whole output.
@@ -254,6 +300,7 @@ mod tests {
             holder: None,
             users: Vec::new(),
             kept: false,
+            machines: Vec::new(),
             facts: InstanceFacts::new(),
             age: 61,
             workspace: "/w".to_owned(),

@@ -30,8 +30,9 @@ pub(crate) use file::{
 pub(crate) use filter::Filter;
 pub(crate) use kept::{KeptShell, KeptShells, keep};
 pub(crate) use machine::{
-    BOOT_ID, REBOOT, connect_to, connect_to_socket, for_login, goes_down, install_packages,
-    invocation, listens, login, remove, remove_temporaries, set_clock, temporary, unpack,
+    BOOT_ID, REBOOT, configure_links, connect_to, connect_to_socket, for_login, goes_down,
+    install_packages, invocation, listens, login, remove, remove_temporaries, set_clock, temporary,
+    unpack,
 };
 use machine::{as_root, as_root_by_password};
 pub(crate) use processes::{signal, signalled, sweep};

@@ -95,10 +95,10 @@ impl<S: Subject> Contract<S> {
     /// Checks that the next call leaves nothing after the tool dies between any two durable steps of a deploy, a
     /// preparation or a delete.
     pub fn survives_a_death_at_every_point(&self) {
-        let of_leases = ["pool-", "lease-", "record-dirty"];
+        let others = ["pool-", "lease-", "record-dirty", "machine-"];
         let points = failpoint::POINTS
             .iter()
-            .filter(|point| !of_leases.iter().any(|of| point.starts_with(of)));
+            .filter(|point| !others.iter().any(|of| point.starts_with(of)));
         for (number, point) in points.enumerate() {
             let place = self.place();
             let died = place.tool(&["quick"]).env("TARGET_TEST_FAULT", point).run();

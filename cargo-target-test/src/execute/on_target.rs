@@ -151,6 +151,7 @@ impl OnTarget {
         }
         let test = case.start.without_prefix(Path::new(&program));
         command.arg(test.get_program()).args(test.get_args());
+        command.envs(case.start.variables());
         command.envs(describe::environment(
             active.set.target(),
             &active.instances,

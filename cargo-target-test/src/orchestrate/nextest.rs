@@ -200,9 +200,10 @@ impl Nextest {
         let unseen = not_run(&tally, nextest.as_ref(), &entries, &reason);
         unseen.into_iter().for_each(|event| sink.emit(event));
         let counts = self.counts(cases, sink, (&tally, nextest.is_some()), ended, &clean_up);
-        let by_label = tally.case_counts(&entries);
-        for used in self.sets.iter().map(|set| set.used()) {
-            let cases = by_label.get(&Some(used.target.as_str().into()));
+        let by_target = tally.case_counts(&entries);
+        for set in &self.sets {
+            let used = set.used();
+            let cases = by_target.get(&Some(set.target().into()));
             sink.emit(RunEventKind::TargetUsed(TargetTime {
                 target: used.target,
                 instances: used.instances,
@@ -212,7 +213,7 @@ impl Nextest {
             }));
         }
         sink.emit(RunEventKind::CleanedUp(clean_up.clone()));
-        let mut by_result: CaseCounts = by_label.values().sum();
+        let mut by_result: CaseCounts = by_target.values().sum();
         // The reports have these tests too.
         for _ in &self.skipped {
             by_result.count(CaseResult::Skipped);

@@ -17,7 +17,7 @@ use crate::{
     case::{CaseInfo, RunsOn, reason::ExclusionReason},
     error::{Error, Result},
     inventory::{Inventory, Test},
-    playbook::{PlaybookTarget, Select},
+    playbook::{PlaybookTarget, Select, TestVariant},
 };
 
 /// Builds the plan.
@@ -78,8 +78,21 @@ pub fn build(
     );
     plan.notes = notes::notes(&plan, inventory);
     plan.impossible = notes::impossible(&plan, inventory);
+    warnings.extend(idle_variants(&plan, choosing.variants));
     plan.warnings = warnings;
     Ok(plan)
+}
+
+/// Returns one sentence per variant that no case has.
+fn idle_variants(plan: &Plan, variants: &[Arc<TestVariant>]) -> Vec<String> {
+    let is_used = |variant: &Arc<TestVariant>| {
+        let mut cases = plan.cases.iter().filter_map(|case| case.variant.as_ref());
+        cases.any(|one| Arc::ptr_eq(one, variant))
+    };
+    let idle = variants.iter().filter(|variant| !is_used(variant));
+    let sentence =
+        |variant: &Arc<TestVariant>| format!("variant `{}` applies to no case", variant.name);
+    idle.map(sentence).collect()
 }
 
 /// The maximum number of cases of a plan. Each case takes memory here and in nextest.
@@ -127,9 +140,12 @@ struct Texts {
 impl Texts {
     fn new(inventory: &Inventory, targets: &[PlaybookTarget]) -> Self {
         let target = |target: &PlaybookTarget| {
-            [target.label.as_str(), target.written_name()].map(|label| RunsOn::Target {
-                name: target.name.as_str().into(),
-                label: label.into(),
+            [target.label.as_str(), target.written_name()].map(|label| {
+                let (name, label) = (target.name.as_str().into(), label.into());
+                match target.roles.is_empty() {
+                    true => RunsOn::Target { name, label },
+                    false => RunsOn::Environment { name, label },
+                }
             })
         };
         let (binaries, tests) = (inventory.binaries.iter(), inventory.tests.iter());
@@ -149,7 +165,7 @@ impl Texts {
 
 impl Matrix<'_> {
     fn add_plain(&mut self, number: usize, test: &Test) {
-        if let Some(reason) = nowhere(test.declared()) {
+        if let Some(reason) = self.nowhere(test.declared()) {
             return self.leave(number, None, reason);
         }
         match self.criteria.of(number, test, None) {
@@ -198,7 +214,7 @@ impl Matrix<'_> {
 
     /// Returns the targets that a test runs on and the repetitions on each. Adds an exclusion for every other target.
     fn fitting(&mut self, number: usize, test: &Test) -> Vec<(usize, u32)> {
-        if let Some(reason) = nowhere(test.declared()) {
+        if let Some(reason) = self.nowhere(test.declared()) {
             self.leave(number, None, reason);
             return Vec::new();
         }
@@ -238,6 +254,7 @@ impl Matrix<'_> {
         }
         let taken = |case: &CaseInfo| self.taken.contains(&(test.binary, case.name.as_str()));
         self.infos(number, at, times)
+            .map(|(info, _)| info)
             .find(taken)
             .map_or(Ok(()), |case| {
                 Err(ExclusionReason::NameTaken { name: case.name })
@@ -246,15 +263,16 @@ impl Matrix<'_> {
 
     /// Adds the cases of a test on a target.
     fn add(&mut self, number: usize, at: usize, times: u32) {
-        self.planned += u64::from(times);
+        self.planned += u64::from(times) * self.variants(number, at).len() as u64;
         if self.planned > MOST_CASES {
             return;
         }
         let (test, target) = (&self.inventory.tests[number], &self.targets[at]);
         let expected = expected_failures(test.declared(), Some(target));
         let count = test.declared().count.unwrap_or(1).max(1);
-        let case = |info: CaseInfo| Case {
+        let case = |(info, variant): (CaseInfo, Option<&Arc<TestVariant>>)| Case {
             info: Arc::new(info),
+            variant: variant.cloned(),
             test: number,
             target: at,
             count,
@@ -262,36 +280,75 @@ impl Matrix<'_> {
             expect_fail: expected.clone(),
         };
         let infos = self.infos(number, at, times);
-        let infos = infos.filter(|info| self.is_selected(number, target, Some(info.repetition)));
+        let infos = infos.filter(|(info, variant)| {
+            let variant = variant.map(|variant| variant.name.as_str());
+            self.is_selected(number, target, Some((variant, info.repetition)))
+        });
         let cases: Vec<_> = infos.map(case).collect();
         self.plan.cases.extend(cases);
     }
 
-    /// Returns the cases of a test on a target. Repetitions are numbered if `times` exceeds 1.
-    fn infos(&self, number: usize, at: usize, times: u32) -> impl Iterator<Item = CaseInfo> {
+    /// Returns the variants of a test on a target; none if it has no variants.
+    fn variants(&self, number: usize, at: usize) -> Vec<Option<&Arc<TestVariant>>> {
+        let (test, target) = (&self.inventory.tests[number].name, &self.targets[at]);
+        let all = self.choosing.variants.iter();
+        let own: Vec<_> = all
+            .filter(|variant| variant.is_for(test, target))
+            .map(Some)
+            .collect();
+        if own.is_empty() { vec![None] } else { own }
+    }
+
+    /// Returns the cases of a test on a target, one for each of its variants. Repetitions are numbered if `times` exceeds
+    /// 1.
+    fn infos(
+        &self,
+        number: usize,
+        at: usize,
+        times: u32,
+    ) -> impl Iterator<Item = (CaseInfo, Option<&Arc<TestVariant>>)> {
         let texts = &self.texts;
         let target = &self.targets[at];
         let is_plain = self.choosing.label(number, target) != target.label;
-        (1..=times).map(move |repetition| {
-            CaseInfo::new(
-                Arc::clone(&texts.binaries[self.inventory.tests[number].binary]),
-                Arc::clone(&texts.tests[number]),
-                texts.targets[at][usize::from(is_plain)].clone(),
-                (times > 1).then_some(repetition),
-                texts.metadata[number].clone(),
-            )
+        let place = &texts.targets[at][usize::from(is_plain)];
+        let variants = self.variants(number, at).into_iter();
+        variants.flat_map(move |variant| {
+            let place = match variant {
+                None => place.clone(),
+                Some(variant) => place.with_variant(&variant.name),
+            };
+            (1..=times).map(move |repetition| {
+                let info = CaseInfo::new(
+                    Arc::clone(&texts.binaries[self.inventory.tests[number].binary]),
+                    Arc::clone(&texts.tests[number]),
+                    place.clone(),
+                    (times > 1).then_some(repetition),
+                    texts.metadata[number].clone(),
+                );
+                (info, variant)
+            })
         })
     }
 
-    /// True if the scenario of a target selects this repetition of a test; with `None`, any of them.
+    /// True if the scenario of a target selects this case of a test; with `None`, any of them.
     fn is_selected(
         &self,
         number: usize,
         target: &PlaybookTarget,
-        repetition: Option<Option<u32>>,
+        case: Option<(Option<&str>, Option<u32>)>,
     ) -> bool {
         let scenes = self.choosing.scenes;
-        scenes.is_none_or(|scenes| scenes.selects(number, target, repetition))
+        scenes.is_none_or(|scenes| scenes.selects(number, target, case))
+    }
+
+    /// Returns the reason a test runs on no target at all, if any.
+    fn nowhere(&self, metadata: &Metadata) -> Option<ExclusionReason> {
+        let mut environments = self.targets.iter().filter(|one| !one.roles.is_empty());
+        if !metadata.roles.is_empty() && environments.next().is_none() {
+            return Some(ExclusionReason::Roles);
+        }
+        let skip = skip_reason(metadata, None)?;
+        Some(ExclusionReason::Declared(skip.to_owned()))
     }
 
     fn leave(&mut self, test: usize, target: Option<usize>, reason: ExclusionReason) {
@@ -301,14 +358,6 @@ impl Matrix<'_> {
             reason,
         });
     }
-}
-
-/// Returns the reason a test runs on no target at all, if any.
-fn nowhere(metadata: &Metadata) -> Option<ExclusionReason> {
-    if !metadata.roles.is_empty() {
-        return Some(ExclusionReason::Roles);
-    }
-    skip_reason(metadata, None).map(|reason| ExclusionReason::Declared(reason.to_owned()))
 }
 
 #[cfg(test)]

@@ -2,14 +2,17 @@
 //!
 //! Must not know where facts come from.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use target_fixtures::{
-    metadata::{COUNTS, SIZES},
+    metadata::{COUNTS, Metadata, SIZES},
     requirement::{Misfit, Requirement},
 };
 
-use crate::{case::reason::ExclusionReason, playbook::PlaybookTarget};
+use crate::{
+    case::reason::ExclusionReason,
+    playbook::{PlaybookTarget, is_inside},
+};
 
 /// Facts that every instance reports. If a target does not declare one of these, the instance is asked.
 const PROBED: [&str; 7] = ["arch", "cores", "disk", "kernel", "memory", "nics", "os"];
@@ -22,12 +25,13 @@ pub type Needs = BTreeMap<String, String>;
 ///
 /// # Errors
 /// The requirement that is not met: ``needs memory >= 8 GiB, `debian` offers 2 GiB``.
-pub(super) fn offered(needs: &Needs, target: &PlaybookTarget) -> Result<(), ExclusionReason> {
+pub(super) fn offered(metadata: &Metadata, target: &PlaybookTarget) -> Result<(), ExclusionReason> {
     let name = &target.name;
-    for (capability, wanted) in needs {
+    for (capability, wanted) in &needs_on(metadata, target) {
         let requirement: Requirement = wanted.parse().map_err(ExclusionReason::Unreadable)?;
         let needed = needed(capability, wanted);
-        if let Some(why) = impossible(capability, &requirement) {
+        let kind = kind(capability);
+        if let Some(why) = impossible(kind, &requirement) {
             return Err(ExclusionReason::Impossible { needed, why });
         }
         let found = match target.capabilities.get(capability) {
@@ -35,12 +39,39 @@ pub(super) fn offered(needs: &Needs, target: &PlaybookTarget) -> Result<(), Excl
                 Ok(()) => continue,
                 Err(misfit) => format!("`{name}` offers {offer}{}", remark(&misfit)),
             },
-            None if PROBED.contains(&capability.as_str()) => continue,
+            None if PROBED.contains(&kind) => continue,
             None => format!("`{name}` declares no `{capability}`"),
         };
         return Err(ExclusionReason::Requirement { needed, found });
     }
     Ok(())
+}
+
+/// The requirements of a test on a target. On an environment, each holds for every machine whose role the test names,
+/// as `gateway.memory`.
+fn needs_on(metadata: &Metadata, target: &PlaybookTarget) -> Needs {
+    let needs = &metadata.requirements;
+    if target.roles.is_empty() {
+        return needs.clone();
+    }
+    let names_machine = |capability: &str| {
+        let mut machines = target.machines();
+        machines.any(|machine| is_inside(capability, &machine))
+    };
+    let needs = needs.clone().into_iter();
+    let (of_one, of_all): (Needs, Needs) = needs.partition(|(one, _)| names_machine(one));
+    let machines = metadata.roles.iter();
+    let machines = machines.flat_map(|role| target.machines_of(role));
+    let of_machine = |machine: String| {
+        let needs = of_all.iter();
+        needs.map(move |(one, wanted)| (format!("{machine}.{one}"), wanted.clone()))
+    };
+    machines.flat_map(of_machine).chain(of_one).collect()
+}
+
+/// The capability without the name of a machine: `memory` of `gateway.memory`.
+fn kind(capability: &str) -> &str {
+    capability.rsplit('.').next().unwrap_or(capability)
 }
 
 /// Returns the reason nothing can meet a requirement, if any.
@@ -54,14 +85,13 @@ fn impossible(capability: &str, requirement: &Requirement) -> Option<String> {
     no_value.or_else(|| requirement.impossible())
 }
 
-/// Returns the requirements to check on an instance of the target: all except those that its platform assures.
-pub fn asked(needs: &Needs, assured: &BTreeSet<String>) -> Needs {
-    let asked = needs.iter().filter(|(capability, _)| {
-        PROBED.contains(&capability.as_str()) && !assured.contains(*capability)
+/// Returns the requirements of a test to check on an instance of the target: all except those that its platform assures.
+pub fn asked(metadata: &Metadata, target: &PlaybookTarget) -> Needs {
+    let mut asked = needs_on(metadata, target);
+    asked.retain(|capability, _| {
+        PROBED.contains(&kind(capability)) && !target.assured.contains(capability)
     });
     asked
-        .map(|(capability, wanted)| (capability.clone(), wanted.clone()))
-        .collect()
 }
 
 /// Checks that the facts of an instance meet the requirements. The kernel and the file system reserve some memory and
@@ -78,7 +108,7 @@ pub fn met(needs: &Needs, instance: &str, facts: &BTreeMap<String, String>) -> R
         let Err(misfit) = requirement.fits(fact) else {
             continue;
         };
-        let other = match capability.as_str() {
+        let other = match kind(capability) {
             size if SIZES.contains(&size) => whole(fact),
             "os" => fact.split_once(' ').map(|(name, _)| name.to_owned()),
             _ => None,
@@ -118,6 +148,13 @@ mod tests {
             .iter()
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
             .collect()
+    }
+
+    fn metadata(requirements: &[(&str, &str)]) -> Metadata {
+        Metadata {
+            requirements: map(requirements),
+            ..Metadata::default()
+        }
     }
 
     #[test]
@@ -161,16 +198,17 @@ mod tests {
                 "needs cores > 8, < 2: nothing can be `> 8, < 2`",
             ),
         ] {
-            let got = offered(&map(needs), &alpha).err();
+            let got = offered(&metadata(needs), &alpha).err();
             assert_eq!(got.map(|got| got.to_string()).unwrap_or_default(), reason);
         }
     }
 
     #[test]
     fn an_instance_is_asked_for_what_its_platform_does_not_see_to() {
-        let needs = map(&[("memory", ">= 1 GiB"), ("cores", "> 1"), ("gpu", "a100")]);
-        let assured = BTreeSet::from(["memory".to_owned()]);
-        assert_eq!(asked(&needs, &assured), map(&[("cores", "> 1")]));
+        let needs = &[("memory", ">= 1 GiB"), ("cores", "> 1"), ("gpu", "a100")];
+        let mut alpha = target("alpha");
+        alpha.assured.insert("memory".to_owned());
+        assert_eq!(asked(&metadata(needs), &alpha), map(&[("cores", "> 1")]));
         let facts = map(&[("cores", "2"), ("memory", "1967 MiB"), ("os", "debian 12")]);
         for (needs, reason) in [
             (&[("cores", ">= 2"), ("memory", ">= 2 GiB")][..], ""),

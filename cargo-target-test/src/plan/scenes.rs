@@ -10,10 +10,18 @@ use crate::{error::Result, inventory::Inventory, playbook::PlaybookTarget};
 /// The part of the tests and cases that the scenarios of a run select, if a run has several.
 #[derive(Clone, Debug, Default)]
 pub struct Scenes {
-    /// Targets and repetitions of the selected cases, by test. A test without cases is selected by its own name.
-    cases: HashMap<usize, HashSet<(String, Option<u32>)>>,
+    /// The places of the selected cases, by test. A test without cases is selected by its own name.
+    cases: HashMap<usize, HashSet<ScenePlace>>,
     /// Tests that several scenarios select.
     shared: HashSet<usize>,
+}
+
+/// A selected case of a test.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct ScenePlace {
+    target: String,
+    variant: Option<String>,
+    repetition: Option<u32>,
 }
 
 /// A test or case to select, by the scenario it belongs to.
@@ -65,7 +73,11 @@ impl Scenes {
             if !is_selected(&candidate) {
                 continue;
             }
-            let place = (targets[case.target].name.clone(), case.info.repetition);
+            let place = ScenePlace {
+                target: targets[case.target].name.clone(),
+                variant: case.variant.as_ref().map(|variant| variant.name.clone()),
+                repetition: case.info.repetition,
+            };
             scenes.cases.entry(case.test).or_default().insert(place);
             let by = selected_by.entry(case.test).or_default();
             by.extend(candidate.scenario);
@@ -96,16 +108,19 @@ impl Scenes {
         self.cases.contains_key(&test)
     }
 
-    /// True if the target's scenario selects this repetition of the test; with `None`, any of them.
+    /// True if the target's scenario selects the test with this variant and repetition; with `None`, with any.
     pub(super) fn selects(
         &self,
         test: usize,
         target: &PlaybookTarget,
-        repetition: Option<Option<u32>>,
+        case: Option<(Option<&str>, Option<u32>)>,
     ) -> bool {
         let places = self.cases.get(&test).into_iter().flatten();
-        let mut on_target = places.filter(|(name, _)| *name == target.name);
-        on_target.any(|(_, one)| repetition.is_none_or(|wanted| wanted == *one))
+        let mut on_target = places.filter(|place| place.target == target.name);
+        on_target.any(|place| {
+            let place = (place.variant.as_deref(), place.repetition);
+            case.is_none_or(|wanted| wanted == place)
+        })
     }
 }
 

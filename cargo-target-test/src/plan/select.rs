@@ -23,6 +23,7 @@ use crate::{
 /// # Errors
 /// The reason the test cannot run: ``needs 2 instances, `alpha` has 1``.
 pub fn fits(metadata: Option<&Metadata>, target: &PlaybookTarget) -> Result<(), ExclusionReason> {
+    check_roles(metadata.map_or(&[][..], |metadata| &metadata.roles), target)?;
     let Some(metadata) = metadata else {
         return Ok(());
     };
@@ -48,7 +49,31 @@ pub fn fits(metadata: Option<&Metadata>, target: &PlaybookTarget) -> Result<(), 
             platform: target.platform.to_owned(),
         });
     }
-    needs::offered(&metadata.requirements, target)
+    needs::offered(metadata, target)
+}
+
+/// Checks that the target is an environment with these roles, or not one if there are none.
+fn check_roles(roles: &[String], target: &PlaybookTarget) -> Result<(), ExclusionReason> {
+    let name = target.name.clone();
+    if roles.is_empty() {
+        return match target.roles.is_empty() {
+            true => Ok(()),
+            false => Err(ExclusionReason::Environment { target: name }),
+        };
+    }
+    let missing = roles.iter();
+    let missing: Vec<_> = missing
+        .filter(|role| target.machines_of(role).next().is_none())
+        .cloned()
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(ExclusionReason::MissingRoles {
+        missing,
+        target: name,
+        has: target.machines().collect(),
+    })
 }
 
 /// True if an instance that a test has used can become fresh: it is created anew, or cleaned as `on-dirty` says.

@@ -13,7 +13,7 @@ use crate::digest;
 
 /// The values an instance is created and prepared from. A kept instance is used only if its definition has the same
 /// hash as that of the target. `count` and `cost` are not part of a definition.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Definition {
     /// Canonical values by key: `platform`, `platform-version`, `features`, `recipe.steps`, `recipe.files` (a digest of
     /// their content), `wait`, and each parameter by its dotted key. Absent (null) parameters are omitted; paths are as
@@ -41,6 +41,11 @@ impl Definition {
         keys.insert("platform".to_owned(), Value::from(platform).to_string());
         keys.insert("platform-version".to_owned(), version.to_string());
         keys.insert("features".to_owned(), Value::from(features).to_string());
+        Self::of_keys(keys)
+    }
+
+    /// The definition with these canonical values.
+    pub(super) fn of_keys(keys: BTreeMap<String, String>) -> Self {
         let mut hasher = Sha256::new();
         for (key, value) in &keys {
             hasher.update(format!("{key}={value}\n"));
@@ -51,6 +56,9 @@ impl Definition {
 
     /// Computes the definition of a target again, after its recipe has changed.
     pub(super) fn of(target: &PlaybookTarget) -> Self {
+        if !target.roles.is_empty() {
+            return Self::of_environment(target);
+        }
         let version = target.definition.keys.get("platform-version");
         let version = version.and_then(|version| version.parse().ok());
         let version = version.unwrap_or_default();

@@ -15,17 +15,25 @@ pub fn schema(platforms: &[&dyn PlatformSyntax]) -> Value {
     let generator = SchemaSettings::draft2020_12().into_generator();
     let mut schema = rebased(generator.into_root_schema_for::<PlaybookTables>(), "#/");
     let common = schema["$defs"]["Common"].take();
-    let (mut sections, mut cases) = (Map::new(), Vec::new());
+    let role = properties(&schema["$defs"]["RoleTable"]);
+    let (mut sections, mut cases, mut role_cases) = (Map::new(), Vec::new(), Vec::new());
     for platform in platforms {
         let name = platform.name();
         let mut own = rebased(platform.schema(), &format!("#/$defs/{name}/"));
         own.as_object_mut().map(|own| own.remove("$schema"));
         sections.insert(name.to_owned(), section(name, &common, &own));
-        cases.push(case(name, &common, &own));
+        cases.push(case(name, &common, &own, &Map::new()));
+        role_cases.push(case(name, &common, &own, &role));
         schema["$defs"][name] = own;
     }
     let mut target = properties(&common);
     target["platform"]["enum"] = sections.keys().cloned().collect();
+    let role: Map<_, _> = target.clone().into_iter().chain(role).collect();
+    let either = json!([{ "required": ["platform"] }, { "required": ["target"] }]);
+    let roles = &mut schema["$defs"]["EnvironmentTable"]["properties"]["roles"];
+    roles["additionalProperties"] = json!({
+        "type": "object", "properties": role, "anyOf": either, "allOf": role_cases,
+    });
     schema["$defs"]["Common"] = common;
     let tables = &mut schema["properties"];
     tables["platforms"]["properties"] = sections.into();
@@ -50,10 +58,11 @@ fn section(name: &str, common: &Value, own: &Value) -> Value {
     })
 }
 
-/// The condition and schema of a target on this platform.
-fn case(name: &str, common: &Value, own: &Value) -> Value {
+/// The condition and schema of a target on this platform, with `more` keys.
+fn case(name: &str, common: &Value, own: &Value, more: &Map<String, Value>) -> Value {
     let mut keys = properties(common);
     keys.extend(properties(own));
+    keys.extend(more.clone());
     keys.insert("platform".to_owned(), json!({ "const": name }));
     json!({
         "if": { "properties": { "platform": { "const": name } }, "required": ["platform"] },

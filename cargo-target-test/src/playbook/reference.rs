@@ -23,12 +23,28 @@ const TABLES: &[(&str, &str, &str)] = &[
     ("history", "`[history]`", "/$defs/HistorySettings"),
     ("defaults", "`[defaults]`", "/$defs/Defaults"),
     ("targets", "`[[targets]]`, all platforms", "/$defs/Common"),
+    (
+        "environments",
+        "`[environments.NAME]`",
+        "/$defs/EnvironmentTable",
+    ),
+    (
+        "roles",
+        "`[environments.NAME.roles.ROLE]`, besides the keys of a target",
+        "/$defs/RoleTable",
+    ),
+    (
+        "networks",
+        "`[environments.NAME.networks.NETWORK]`",
+        "/$defs/NetworkTable",
+    ),
     ("recipes", "`[recipes.NAME]`", "/$defs/Recipe"),
     ("steps", "Steps of a recipe", "/$defs/Step"),
     ("wait", "`wait`", "/$defs/Wait"),
     ("metadata", "`[metadata]`", "/$defs/MetadataSettings"),
     ("criteria", "`[[criteria]]`", "/$defs/Rule"),
     ("overrides", "`[[overrides]]`", "/$defs/Override"),
+    ("variants", "`[[variants]]`", "/$defs/TestVariant"),
     ("scenarios", "`[[scenarios]]`", "/$defs/Scenario"),
     ("modes", "`[modes.NAME]`", "/$defs/Mode"),
 ];

@@ -5,6 +5,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map},
     ops::Range,
+    path::PathBuf,
     sync::Arc,
 };
 
@@ -16,13 +17,14 @@ use toml::{
 use super::{
     Definition, Lifecycle, Origin, PlatformSyntax, PlaybookTarget, Recipe,
     diagnostic::{Problem, Problems},
+    environments::WrittenEnvironment,
     lifecycle,
     names::{valid_name, wrong_name, wrong_size},
     nearest::{did_you_mean, meant},
     overlay::Layers,
     params, platform_keys,
     schema::{self, Common, MOST_INSTANCES, MOST_SPARES},
-    set::SetLayer,
+    set::{SetLayer, SetTable},
     written::{RawTable, Written},
 };
 
@@ -39,20 +41,69 @@ pub(super) fn resolve(
         .map(|(name, recipe)| (name, Arc::new(recipe)))
         .collect();
     let sections = sections(written.platforms, platforms, &recipes, problems);
+    let context = TargetContext {
+        platforms,
+        sections: &sections,
+        recipes: &recipes,
+    };
+    let mut on_top = |of: SetTable| {
+        let layers = overrides.extract_if(.., |one| one.of == of);
+        layers.map(|one| one.table).collect::<Vec<_>>()
+    };
+    let entries = written.targets.into_iter().enumerate();
+    let entries: Vec<_> = entries
+        .map(|(index, table)| Entry::new(table, on_top(SetTable::Target(index))))
+        .collect();
     let mut names = BTreeMap::new();
     let mut targets = Vec::new();
-    for (index, entry) in written.targets.into_iter().enumerate() {
-        let on_top = overrides
-            .extract_if(.., |one| one.target == index)
-            .collect();
-        let context = TargetContext {
-            platforms,
-            sections: &sections,
-            recipes: &recipes,
-        };
-        targets.extend(context.target(entry, on_top, &mut names, problems));
+    for entry in &entries {
+        targets.extend(context.target(entry.clone(), &mut names, problems));
     }
+    let mut environments = Vec::new();
+    for (name, table) in written.environments {
+        let environment = WrittenEnvironment {
+            name: &name,
+            table,
+            on_top: on_top(SetTable::Environment(name.clone())),
+            entries: &entries,
+            targets: &targets,
+        };
+        environments.extend(environment.resolve(&context, problems));
+    }
+    targets.extend(environments);
     targets
+}
+
+/// The tables of a target, lowest precedence first, without those of its platform.
+#[derive(Clone)]
+pub(super) struct Entry<'s> {
+    /// The position of the header, or of the key.
+    pub(super) header: Range<usize>,
+    /// The folder of the file.
+    pub(super) directory: PathBuf,
+    pub(super) layers: Vec<(DeTable<'s>, Origin)>,
+}
+
+impl<'s> Entry<'s> {
+    fn new(written: RawTable<'s>, on_top: Vec<DeTable<'s>>) -> Self {
+        let own = [(written.table, Origin::Target)].into_iter();
+        Self {
+            header: written.header,
+            directory: written.directory,
+            layers: own
+                .chain(on_top.into_iter().map(|table| (table, Origin::Set)))
+                .collect(),
+        }
+    }
+
+    /// The value of `name`, not checked.
+    pub(super) fn name(&self) -> Option<&str> {
+        let mut tables = self.layers.iter().rev();
+        tables
+            .find_map(|(table, _)| table.get("name"))?
+            .get_ref()
+            .as_str()
+    }
 }
 
 /// Recipes by name.
@@ -82,7 +133,7 @@ fn sections<'s>(
 }
 
 /// The platforms, tables and recipes that targets refer to.
-struct TargetContext<'a, 's> {
+pub(super) struct TargetContext<'a, 's> {
     platforms: &'a [&'a dyn PlatformSyntax],
     sections: &'a BTreeMap<&'static str, RawTable<'s>>,
     recipes: &'a Recipes,
@@ -90,19 +141,18 @@ struct TargetContext<'a, 's> {
 
 impl<'s> TargetContext<'_, 's> {
     /// Merges the layers of a target and checks it; `None` if problems were added.
-    fn target(
+    pub(super) fn target(
         &self,
-        entry: RawTable<'s>,
-        on_top: Vec<SetLayer<'s>>,
+        entry: Entry<'s>,
         names: &mut BTreeMap<String, Range<usize>>,
         problems: &mut Problems<'_>,
     ) -> Option<PlaybookTarget> {
-        let RawTable {
+        let Entry {
             header,
-            table,
             directory,
+            layers: own,
         } = entry;
-        let tables = || on_top.iter().rev().map(|one| &one.table).chain([&table]);
+        let tables = || own.iter().rev().map(|(table, _)| table);
         let key = |key: &str| tables().find_map(|table| table.get(key)).cloned();
         let (name, platform) = (key("name"), key("platform"));
         for (key, value) in [("name", &name), ("platform", &platform)] {
@@ -122,9 +172,8 @@ impl<'s> TargetContext<'_, 's> {
         if let Some(section) = platform.and_then(|platform| self.sections.get(platform.name())) {
             layers.add(section.table.clone(), Origin::Platform);
         }
-        layers.add(table, Origin::Target);
-        for one in on_top {
-            layers.add(one.table, Origin::Set);
+        for (table, origin) in own {
+            layers.add(table, origin);
         }
         if let Some(platform) = platform {
             platform_keys::refuse_unknown(&mut layers.table, platform, true, problems);
@@ -179,6 +228,7 @@ impl<'s> TargetContext<'_, 's> {
             triple: checked.triple,
             lifecycle: checked.lifecycle,
             machines_stay: platform.machines_stay(),
+            roles: Vec::new(),
             parameters,
             definition,
             param_docs,
@@ -287,7 +337,7 @@ fn check_name(
     }
 }
 
-fn check_cost(cost: &Spanned<f64>, problems: &mut Problems<'_>) -> f64 {
+pub(super) fn check_cost(cost: &Spanned<f64>, problems: &mut Problems<'_>) -> f64 {
     let value = *cost.get_ref();
     if !value.is_finite() || value < 0.0 {
         let message = format!("invalid cost `{value}`");
@@ -296,7 +346,10 @@ fn check_cost(cost: &Spanned<f64>, problems: &mut Problems<'_>) -> f64 {
     value
 }
 
-fn check_features(features: Vec<Spanned<String>>, problems: &mut Problems<'_>) -> Vec<String> {
+pub(super) fn check_features(
+    features: Vec<Spanned<String>>,
+    problems: &mut Problems<'_>,
+) -> Vec<String> {
     for feature in &features {
         let text = feature.get_ref();
         if text.is_empty() || text.contains(char::is_whitespace) {

@@ -110,8 +110,7 @@ pub fn staged(
             }
             let recipe = scenario.recipe.as_ref().and_then(|name| recipes.get(name));
             if let Some(recipe) = recipe {
-                target.lifecycle.recipe = Some(Arc::new(recipe.clone()));
-                target.definition = Definition::of(&target);
+                target.set_recipe(&Arc::new(recipe.clone()));
             }
             if let Some(other) = staged.iter().find(|other| other.name == target.name) {
                 let (this, other, name) = (&target.label, &other.label, &target.name);
@@ -125,6 +124,19 @@ pub fn staged(
         }
     }
     Ok(staged)
+}
+
+impl PlaybookTarget {
+    /// Replaces the recipe; that of each role of an environment.
+    fn set_recipe(&mut self, recipe: &Arc<Recipe>) {
+        for role in &mut self.roles {
+            role.target.set_recipe(recipe);
+        }
+        if self.roles.is_empty() {
+            self.lifecycle.recipe = Some(Arc::clone(recipe));
+        }
+        self.definition = Definition::of(self);
+    }
 }
 
 /// True if a name matches a pattern, in which `*` matches any number of characters.

@@ -21,6 +21,7 @@ use super::{
     criteria::Rule,
     diagnostic::{Problem, Problems},
     env::Env,
+    environments::EnvironmentTable,
     lifecycle::CountsAs,
     limit::Limit,
     orchestration::OrchestrationSettings,
@@ -31,11 +32,9 @@ use super::{
     reports::{NotifySettings, ReportSettings},
     scenario::{Mode, Scenario},
     tables::{Defaults, MetadataSettings},
+    variants::TestVariant,
     wait::{self, Wait},
 };
-
-/// Reserved tables of later versions.
-pub(super) const LATER_TABLES: [&str; 1] = ["environments"];
 
 /// Keys that are allowed in a target but not in `[platforms.X]`.
 pub(super) const OWN_KEYS: [&str; 2] = ["name", "platform"];
@@ -71,6 +70,8 @@ pub(super) struct PlaybookTables {
     platforms: BTreeMap<String, Common>,
     /// The kinds of system under test.
     targets: Vec<Common>,
+    /// Environments of several machines in roles, by name.
+    environments: BTreeMap<String, EnvironmentTable>,
     metadata: MetadataSettings,
     defaults: Defaults,
     /// Steps that prepare an instance before its first test, by name.
@@ -79,6 +80,8 @@ pub(super) struct PlaybookTables {
     criteria: Vec<Rule>,
     /// Changes to the metadata that tests declare.
     overrides: Vec<Override>,
+    /// Configurations that a test runs with, one case for each.
+    variants: Vec<TestVariant>,
     /// Named sets of command-line options.
     modes: BTreeMap<String, Mode>,
     /// Named combinations of targets, a recipe and tests.

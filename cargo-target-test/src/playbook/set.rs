@@ -1,4 +1,4 @@
-//! The syntax of `--set targets.NAME.key=value`. Each becomes the topmost layer of a target.
+//! The syntax of `--set targets.NAME.key=value`. Each becomes the topmost layer of a target or an environment.
 //!
 //! Must not know the keys.
 
@@ -15,11 +15,19 @@ use crate::error::{Error, Result};
 /// The maximum number of parts of a key; nested tables are walked recursively. (The TOML parser has its own limit.)
 const DEEPEST: usize = 32;
 
-/// A layer with one key for one target.
+/// A layer with one key for one target or environment.
 pub(super) struct SetLayer<'s> {
-    /// Index into [`Written::targets`].
-    pub(super) target: usize,
+    pub(super) of: SetTable,
     pub(super) table: DeTable<'s>,
+}
+
+/// The table that a `--set` changes.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum SetTable {
+    /// An index into [`Written::targets`].
+    Target(usize),
+    /// A name in [`Written::environments`].
+    Environment(String),
 }
 
 /// Parses the `--set` options, in order.
@@ -42,13 +50,29 @@ pub(super) fn parse<'s>(
 
 fn parse_one<'s>(text: &'s str, at: usize, written: &Written<'_>) -> Result<SetLayer<'s>, String> {
     let (path, value) = text.split_once('=').ok_or("has no `=`")?;
-    let rest = path
-        .strip_prefix("targets.")
-        .ok_or("does not start with `targets.`")?;
-    let (target, keys) = target(rest, written)?;
+    let (of, keys) = match (
+        path.strip_prefix("targets."),
+        path.strip_prefix("environments."),
+    ) {
+        (Some(rest), _) => {
+            let names = written.targets.iter().enumerate();
+            let names = names.filter_map(|(index, target)| Some((target.name()?, index)));
+            let (index, keys) = named(rest, "target", names.collect())?;
+            (SetTable::Target(index), keys)
+        }
+        (None, Some(rest)) => {
+            let names = written
+                .environments
+                .keys()
+                .map(|name| (name.as_str(), name));
+            let (name, keys) = named(rest, "environment", names.collect())?;
+            (SetTable::Environment(name.clone()), keys)
+        }
+        (None, None) => return Err("does not start with `targets.` or `environments.`".to_owned()),
+    };
     let keys_at = at + path.len() - keys.len();
     let keys = keys.trim_end();
-    if keys == "name" {
+    if keys == "name" && matches!(of, SetTable::Target(_)) {
         return Err("would rename the target".to_owned());
     }
     if keys.split('.').count() > DEEPEST {
@@ -68,35 +92,37 @@ fn parse_one<'s>(text: &'s str, at: usize, written: &Written<'_>) -> Result<SetL
         value = Spanned::new(span, DeValue::Table(table));
     }
     match value.into_inner() {
-        DeValue::Table(table) => Ok(SetLayer { target, table }),
+        DeValue::Table(table) => Ok(SetLayer { of, table }),
         _ => Err("has no key".to_owned()),
     }
 }
 
-/// Splits `NAME.key` into a target's index and the key. Names may contain dots; the longest matching name wins.
-fn target<'t>(path: &'t str, written: &Written<'_>) -> Result<(usize, &'t str), String> {
-    let names = written.targets.iter().enumerate();
-    let names = names.filter_map(|(index, target)| Some((index, target.name()?)));
+/// Splits `NAME.key` into what has the name and the key. Names may contain dots; the longest matching name wins.
+fn named<'t, T: Copy>(
+    path: &'t str,
+    what: &str,
+    names: Vec<(&str, T)>,
+) -> Result<(T, &'t str), String> {
     let keys = |name: &str| {
         path.strip_prefix(name)
             .and_then(|rest| rest.strip_prefix('.'))
     };
     let fitting = names
-        .clone()
-        .filter_map(|(index, name)| Some((index, keys(name)?)));
+        .iter()
+        .filter_map(|(name, one)| Some((*one, keys(name)?)));
     if let Some(found) = fitting.min_by_key(|(_, keys)| keys.len()) {
         return Ok(found);
     }
-    let known: Vec<&str> = names.map(|(_, name)| name).collect();
+    let known: Vec<&str> = names.iter().map(|(name, _)| *name).collect();
     if known.contains(&path) {
-        return Err("does not name a key of the target".to_owned());
+        return Err(format!("does not name a key of the {what}"));
     }
     let name = path.split('.').next().unwrap_or(path);
     let nearest = did_you_mean(name, &known)
         .map(|hint| format!("; {hint}"))
         .unwrap_or_default();
     Err(format!(
-        "names the unknown target `{name}`{nearest} (targets: {})",
+        "names the unknown {what} `{name}`{nearest} ({what}s: {})",
         list(&known)
     ))
 }

@@ -6,6 +6,7 @@ use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     ops::Range,
+    sync::Arc,
 };
 
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,7 @@ use super::{
     overrides::Override,
     reading::{array, read, table},
     scenario::{Mode, Scenario, matches},
+    variants::TestVariant,
 };
 
 /// The tables of a playbook about tests.
@@ -35,6 +37,9 @@ pub struct Rules {
     pub criteria: Vec<Rule>,
     /// Overrides, lowest precedence first.
     pub overrides: Vec<Override>,
+    /// Variants, in the order of the file.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub variants: Vec<Arc<TestVariant>>,
     /// Modes by name.
     pub modes: BTreeMap<String, Mode>,
     /// Scenarios, in the order of the file.
@@ -99,6 +104,8 @@ pub(super) struct RuleTables {
     pub(super) rules: Rules,
     /// The positions in the scenarios.
     scenarios: Vec<Places>,
+    /// The positions in the variants.
+    variants: Vec<Places>,
 }
 
 /// Takes the kind, the key, the name and the known names of a name that does not exist.
@@ -150,6 +157,12 @@ impl RuleTables {
                     rules.overrides.push(change);
                 }
             }
+            "variants" => {
+                for (places, variant) in several::<TestVariant>(name, value, problems) {
+                    self.variants.push(places);
+                    rules.variants.push(Arc::new(variant));
+                }
+            }
             "scenarios" => {
                 let (places, scenarios): (Vec<_>, Vec<_>) =
                     several(name, value, problems).into_iter().unzip();
@@ -174,6 +187,7 @@ impl RuleTables {
         targets: Option<&[&str]>,
         problems: &mut Problems<'_>,
     ) {
+        self.check_variants(targets, problems);
         let mut names = BTreeSet::new();
         for (scenario, places) in self.rules.scenarios.iter().zip(&self.scenarios) {
             let name = &scenario.name;
@@ -189,6 +203,31 @@ impl RuleTables {
                 problems.add(Problem::unknown(what, name, places.of(key), known));
             };
             self.check_names(scenario, recipes, targets, &mut unknown);
+        }
+    }
+
+    /// Checks the names of variants and the targets they refer to.
+    fn check_variants(&self, targets: Option<&[&str]>, problems: &mut Problems<'_>) {
+        let mut names = BTreeSet::new();
+        for (variant, places) in self.rules.variants.iter().zip(&self.variants) {
+            let name = &variant.name;
+            if let Some(why) = wrong_name(name) {
+                let message = format!("invalid variant name `{name}`");
+                problems.add(Problem::new(message, places.of("name")).label(why));
+            }
+            if !names.insert(name) {
+                let message = format!("two variants are named `{name}`");
+                problems.add(Problem::new(message, places.of("name")));
+            }
+            let Some(known) = targets else {
+                continue;
+            };
+            for pattern in variant.targets.iter().flat_map(|texts| &texts.0) {
+                if !known.iter().any(|name| matches(pattern, name)) {
+                    let at = places.of("targets");
+                    problems.add(Problem::unknown("target", pattern, at, known));
+                }
+            }
         }
     }
 

@@ -36,6 +36,8 @@ pub(super) struct Written<'s> {
     /// `[platforms.X]` by `X`.
     pub(super) platforms: BTreeMap<String, RawTable<'s>>,
     pub(super) targets: Vec<RawTable<'s>>,
+    /// `[environments.X]` by `X`.
+    pub(super) environments: BTreeMap<String, RawTable<'s>>,
     /// `[recipes.X]` by `X`.
     pub(super) recipes: BTreeMap<String, Recipe>,
     pub(super) pool: PoolSettings,
@@ -52,7 +54,7 @@ pub(super) struct Written<'s> {
     pub(super) rules: tables::RuleTables,
 }
 
-/// A `[platforms.X]` or `[[targets]]` table.
+/// A `[platforms.X]`, `[[targets]]` or `[environments.X]` table.
 pub(super) struct RawTable<'s> {
     /// The position of the header, or of the key.
     pub(super) header: Range<usize>,
@@ -115,7 +117,7 @@ pub(super) fn parse<'s>(
             directory: first.unwrap_or_default(),
         }));
     }
-    if written.targets.is_empty() && !problems.has_unreadable() {
+    if written.targets.is_empty() && written.environments.is_empty() && !problems.has_unreadable() {
         let end = sources.padded(0).trim_end().len();
         let at = written.targets_at.clone().unwrap_or(end..end);
         problems.add(
@@ -142,12 +144,16 @@ impl<'s> Written<'s> {
             "include" => {}
             "select" => self.select = read(value, problems).unwrap_or_default(),
             "platforms" => {
-                for (name, section) in platforms(value, directory, problems) {
-                    match self.platforms.entry(name) {
-                        btree_map::Entry::Vacant(entry) => drop(entry.insert(section)),
-                        btree_map::Entry::Occupied(mut known) => known.get_mut().merge(section),
-                    }
-                }
+                merge_all(
+                    &mut self.platforms,
+                    tables(name, value, directory, problems),
+                );
+            }
+            "environments" => {
+                merge_all(
+                    &mut self.environments,
+                    tables(name, value, directory, problems),
+                );
             }
             "recipes" => self.recipes.extend(recipes(value, directory, problems)),
             "pool" | "report" | "notify" => {
@@ -176,11 +182,11 @@ impl<'s> Written<'s> {
                 self.targets_at = Some(value.span());
                 self.targets.extend(targets(value, directory, problems));
             }
-            "metadata" | "defaults" | "criteria" | "overrides" | "modes" | "scenarios" => {
+            "metadata" | "defaults" | "criteria" | "overrides" | "variants" | "modes"
+            | "scenarios" => {
                 self.has_rules = true;
                 self.rules.take(name, value, problems);
             }
-            later if schema::LATER_TABLES.contains(&later) => problems.add(later_problem(key)),
             unknown => {
                 let known = schema::properties(&schemars::schema_for!(PlaybookTables));
                 let known: Vec<&str> = known.iter().map(String::as_str).collect();
@@ -213,12 +219,15 @@ impl<'s> Written<'s> {
     /// `local` is meant.
     fn means_local(&self) -> bool {
         let other = self.platforms.keys().any(|name| name != embedded::PLATFORM);
-        self.has_rules && self.targets.is_empty() && self.targets_at.is_none() && !other
+        let none = self.targets.is_empty() && self.environments.is_empty();
+        self.has_rules && none && self.targets_at.is_none() && !other
     }
 
-    /// The names of the targets, not checked; `None` if a target has no name, so that the list is incomplete.
+    /// The names of the targets and environments, not checked; `None` if a target has no name, so that the list is incomplete.
     pub(super) fn target_names(&self) -> Option<Vec<&str>> {
-        self.targets.iter().map(RawTable::name).collect()
+        let targets = self.targets.iter().map(RawTable::name);
+        let environments = self.environments.keys().map(|name| Some(name.as_str()));
+        targets.chain(environments).collect()
     }
 }
 
@@ -260,31 +269,37 @@ fn other_format(text: &str) -> Option<&'static str> {
     }
 }
 
-/// The problem of a key that is reserved for a later version.
-fn later_problem(key: &Spanned<impl AsRef<str>>) -> Problem {
-    let message = format!(
-        "`{}` are not supported by this version",
-        key.get_ref().as_ref()
-    );
-    Problem::new(message, key.span()).label("would be ignored")
+/// Adds the tables of another file.
+fn merge_all<'s>(
+    all: &mut BTreeMap<String, RawTable<'s>>,
+    others: impl IntoIterator<Item = (String, RawTable<'s>)>,
+) {
+    for (name, table) in others {
+        match all.entry(name) {
+            btree_map::Entry::Vacant(entry) => drop(entry.insert(table)),
+            btree_map::Entry::Occupied(mut known) => known.get_mut().merge(table),
+        }
+    }
 }
 
-fn platforms<'s>(
+/// Returns the tables of the table `of`, by name.
+fn tables<'s>(
+    of: &str,
     value: Spanned<DeValue<'s>>,
     directory: &Path,
     problems: &mut Problems<'_>,
 ) -> BTreeMap<String, RawTable<'s>> {
-    let tables = table(value, "`platforms`", problems).unwrap_or_default();
-    let platform = |(key, value): (Spanned<Cow<'s, str>>, _)| {
+    let tables = table(value, &format!("`{of}`"), problems).unwrap_or_default();
+    let one = |(key, value): (Spanned<Cow<'s, str>>, _)| {
         let name = key.get_ref().clone().into_owned();
-        let platform = RawTable {
+        let raw = RawTable {
             header: key.span(),
-            table: table(value, &format!("`platforms.{name}`"), problems)?,
+            table: table(value, &format!("`{of}.{name}`"), problems)?,
             directory: directory.to_owned(),
         };
-        Some((name, platform))
+        Some((name, raw))
     };
-    tables.into_iter().filter_map(platform).collect()
+    tables.into_iter().filter_map(one).collect()
 }
 
 fn recipes(

@@ -4,9 +4,15 @@
 
 use std::collections::BTreeMap;
 
-use target_fixtures::{env, wire::Instance};
+use target_fixtures::{
+    env,
+    wire::{Instance, InstanceLink},
+};
 
-use crate::{connect::Reach, provision::pool::Record};
+use crate::{
+    connect::Reach,
+    provision::{platform::Nic, pool::Record},
+};
 
 /// Describes a deployed instance.
 pub(crate) fn describe(record: &Record) -> Instance {
@@ -22,6 +28,16 @@ pub(crate) fn describe(record: &Record) -> Instance {
         data: deployed.map_or(serde_json::Value::Null, |deployed| deployed.data.clone()),
         features: record.features.clone(),
         faults: Vec::new(),
+        place: record.spec.place.clone(),
+        links: record.spec.nics.iter().map(link).collect(),
+    }
+}
+
+fn link(nic: &Nic) -> InstanceLink {
+    InstanceLink {
+        network: nic.network.clone(),
+        mac: nic.mac.clone(),
+        address: nic.address.clone(),
     }
 }
 
@@ -44,6 +60,8 @@ pub(crate) fn describe_wrapped(name: &str, reach: &Reach) -> Instance {
         data: serde_json::Value::Null,
         features: Vec::new(),
         faults: Vec::new(),
+        place: None,
+        links: Vec::new(),
     }
 }
 

@@ -6,6 +6,7 @@
 mod watch;
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc, Mutex, OnceLock,
         atomic::{AtomicBool, Ordering},
@@ -21,6 +22,7 @@ use super::{
     After, Machine,
     instances::{Context, InstanceSet, LeasedRecords},
     pool::{self, Record},
+    unit,
     wrapped::Seat,
 };
 use crate::{
@@ -95,9 +97,13 @@ impl Lease {
     /// A lease of machines. Needs a tokio runtime.
     pub(super) fn new(id: String, machines: Vec<Machine>, hold: Hold) -> Self {
         // Watched only if the lease can deploy replacements: each check may start a program.
-        let watched = matches!(&hold, Hold::Pool(hold) if !hold.sets.is_empty());
-        let watch = if watched { &machines[..] } else { &[] };
-        let watch = LossWatch::start(watch.to_vec());
+        let watch = match &hold {
+            Hold::Pool(hold) if !hold.sets.is_empty() => {
+                let networks = hold.units().iter().flat_map(unit::networks).collect();
+                LossWatch::start(machines.clone(), networks)
+            }
+            _ => LossWatch::start(Vec::new(), Vec::new()),
+        };
         Self(Arc::new(LeaseState {
             id,
             machines,
@@ -180,7 +186,7 @@ impl Lease {
     /// Ends the lease: kills what it still runs, and only then frees the machines. If abandoned, all processes that
     /// carry its mark are killed, also on this host.
     pub async fn end(self, end: LeaseEnd) -> Ended {
-        let mut ended = Ended::default();
+        let (mut ended, mut errors) = (Ended::default(), BTreeMap::new());
         let hold = sync::lock(&self.0.hold);
         let Some(mut hold) = { hold }.take() else {
             return ended;
@@ -197,10 +203,21 @@ impl Lease {
                 Ok(()) => self.clean(machine, end).await,
                 dead => dead,
             };
-            let error = clean.err().map(|error| error.chain());
-            ended.lost = ended.lost.take().or_else(|| error.clone());
-            if let Hold::Pool(hold) = &mut hold {
-                let dirty = hold.give_back(machine, end, (error, self.0.dirty.get()));
+            if let Err(error) = clean {
+                let record = machine.record().map(|record| record.id.clone());
+                errors.entry(record).or_insert_with(|| error.chain());
+            }
+        }
+        ended.lost = errors.values().next().cloned();
+        if let Hold::Pool(hold) = &mut hold {
+            for record in hold.units() {
+                let error = errors.remove(&Some(record.id.clone()));
+                let is_used = |machine: &&Machine| {
+                    let of = machine.record().map(|record| &record.id);
+                    of == Some(&record.id) && !machine.is_unused()
+                };
+                let is_used = self.0.machines.iter().any(|machine| is_used(&machine));
+                let dirty = hold.give_back(&record, (end, is_used), (error, self.0.dirty.get()));
                 ended.dirty.extend(dirty.await);
             }
         }
@@ -238,21 +255,26 @@ impl Lease {
 }
 
 impl PoolHold {
+    /// The records of the leased instances and environments.
+    fn units(&self) -> Vec<Record> {
+        let instances = self.lease.instances.iter();
+        instances.map(|one| one.record.clone()).collect()
+    }
+
     /// Makes an instance ready for the next lease, or marks it dirty. Returns the record if it is dirty.
     async fn give_back(
         &mut self,
-        machine: &Machine,
-        end: LeaseEnd,
+        record: &Record,
+        (end, is_used): (LeaseEnd, bool),
         (error, dirty): (Option<String>, Option<&DirtyReason>),
     ) -> Option<Record> {
-        let record = machine.record()?;
         if self.sets.is_empty() {
             // The next holder finds out if the instance is healthy: it may be kept.
             return None;
         }
         let wants_fresh = match end {
             LeaseEnd::WantFresh => true,
-            LeaseEnd::Unused => !machine.is_unused(),
+            LeaseEnd::Unused => is_used,
             _ => false,
         };
         let reason = match (error, dirty) {

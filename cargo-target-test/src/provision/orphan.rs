@@ -13,7 +13,7 @@ use std::{
 use serde_json::Value;
 
 use super::{
-    platform::{DynPlatform, Found, InstanceSpec, Platforms},
+    platform::{DynPlatform, Found, InstanceSpec, Platforms, pool_id, scratch_in},
     pool::{self, FileLock, Pool, Record, RecordEvent, label_of},
     pool_run,
 };
@@ -45,7 +45,7 @@ pub fn find_orphans(
     });
     // Read after the search: resources that were created meanwhile have a record by now.
     let state = pool.state()?;
-    found.retain(|orphan| !state.records.contains_key(&orphan.found.unique));
+    found.retain(|orphan| !state.records.contains_key(pool_id(&orphan.found.unique)));
     Ok((found, problems))
 }
 
@@ -145,7 +145,7 @@ impl Orphan {
         let in_use = || Error::infra(format!("its pool `{}` is in use", folder.display()));
         drop(lock.ok_or_else(in_use)?);
         let pool = Pool::open(folder)?;
-        let record = pool_run::unused(&pool, &self.found.unique)?;
+        let record = pool_run::unused(&pool, pool_id(&self.found.unique))?;
         Ok(record.map(|record| (pool, record)))
     }
 
@@ -157,8 +157,10 @@ impl Orphan {
         let unique = &self.found.unique;
         self.delete_at(&pool.instances())?;
         let mut locked = pool.lock()?;
-        match locked.state().lost.contains(unique) {
-            true => locked.commit([(unique.clone(), RecordEvent::Gone)]),
+        // Of a lost environment, all machines were found together.
+        let id = pool_id(unique);
+        match locked.state().lost.contains(id) {
+            true => locked.commit([(id.to_owned(), RecordEvent::Gone)]),
             false => Ok(()),
         }
     }
@@ -169,11 +171,11 @@ impl Orphan {
         let spec = InstanceSpec {
             instance: unique.clone(),
             target: unique.clone(),
-            label: label_of(unique).to_owned(),
+            label: label_of(pool_id(unique)).to_owned(),
             unique: unique.clone(),
             parameters: self.parameters.clone(),
             directory: self.directory.clone(),
-            scratch: instances.join(unique),
+            scratch: scratch_in(instances, unique),
             provenance: self.found.provenance.clone(),
             ..InstanceSpec::default()
         };

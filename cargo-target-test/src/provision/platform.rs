@@ -6,6 +6,7 @@
 
 pub mod command;
 pub mod container;
+pub(in crate::provision) mod environment;
 mod erased;
 pub mod local;
 pub(super) mod mark;
@@ -29,7 +30,7 @@ use std::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
-use target_fixtures::wire::FaultKind;
+use target_fixtures::wire::{FaultKind, RolePlace};
 
 pub use self::{
     erased::DynPlatform,
@@ -399,6 +400,9 @@ pub struct InstanceSpec<P = Value> {
     /// The origin of the instance, which everything that the platform creates should carry.
     #[serde(default)]
     pub provenance: Provenance,
+    /// The place of the machine in its environment; `None` for an instance of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<RolePlace>,
     /// The links to the networks of its environment.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nics: Vec<Nic>,
@@ -442,6 +446,7 @@ impl<P> InstanceSpec<P> {
             directory: self.directory.clone(),
             scratch: self.scratch.clone(),
             provenance: self.provenance.clone(),
+            place: self.place.clone(),
             nics: self.nics.clone(),
         }
     }
@@ -549,6 +554,26 @@ impl Deployed {
 
 /// The time limit for the end of an interrupted program's processes that cannot be killed.
 const REMAINS: Duration = Duration::from_secs(20);
+
+/// The folder of the instance with this unique name, in the folder of the pool's instances. That of a machine of an
+/// environment is in the folder of the environment.
+pub(in crate::provision) fn scratch_in(instances: &Path, unique: &str) -> PathBuf {
+    let id = pool_id(unique);
+    let machine = unique
+        .strip_prefix(id)
+        .and_then(|rest| rest.strip_prefix('-'));
+    match machine {
+        Some(machine) => instances.join(id).join(machine),
+        None => instances.join(id),
+    }
+}
+
+/// The id of the record in the unique name of an instance or of a machine of an environment: `tt-1f3a9c-12` of
+/// `tt-1f3a9c-12-gateway`.
+pub(in crate::provision) fn pool_id(unique: &str) -> &str {
+    let end = unique.match_indices('-').nth(2);
+    end.map_or(unique, |(end, _)| &unique[..end])
+}
 
 /// Kills what `what` has left on this host, and waits for what cannot be killed, such as `sudo`. `notice` receives a line
 /// about a wait.

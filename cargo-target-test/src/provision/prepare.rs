@@ -4,6 +4,7 @@
 
 mod bring_up;
 mod facts;
+mod links;
 mod machines;
 mod ready;
 mod recipe;
@@ -23,11 +24,8 @@ use crate::{
     connect::{Transport, shell},
     error::{Error, Result},
     failpoint,
-    playbook::{CountsAs, OnDirty},
-    provision::{
-        Wanted,
-        pool::{InstanceFacts, Record},
-    },
+    playbook::{CountsAs, Lifecycle, OnDirty},
+    provision::pool::{InstanceFacts, Record},
     run_event::RunEventKind,
 };
 
@@ -46,13 +44,16 @@ pub(crate) async fn set_clock(transport: Arc<dyn Transport>) {
 /// The mark on the commands of a preparation, by which a later preparation or a delete of the same pool can kill them.
 /// Another pool may use the same host with the same login.
 pub(crate) fn mark(record: &Record) -> String {
-    format!("prepare-{}-{}", record.spec.label, record.lease)
+    let spec = &record.spec;
+    // The machines of an environment have one lease.
+    let of = spec.place.as_ref().map_or(&record.lease, |_| &spec.unique);
+    format!("prepare-{}-{of}", spec.label)
 }
 
 /// An instance that is being prepared.
 pub(crate) struct Preparation<'a> {
-    /// The definition.
-    pub(crate) wanted: &'a Wanted,
+    /// The lifecycle of the machine.
+    pub(crate) lifecycle: &'a Lifecycle,
     /// The record.
     pub(crate) record: &'a Record,
     /// The instance, as its platform knows it.
@@ -85,14 +86,14 @@ impl Preparation<'_> {
         if !self.record.ownership.is_created() {
             // Kills commands of an earlier preparation whose process died.
             shell.sweep().await?;
-            if let (Some(on_dirty), Some(cause)) = (&self.wanted.lifecycle.on_dirty, recycled) {
+            if let (Some(on_dirty), Some(cause)) = (&self.lifecycle.on_dirty, recycled) {
                 self.restore(&mut shell, on_dirty, cause).await?;
             }
         }
-        for wait in &self.wanted.lifecycle.wait {
+        for wait in &self.lifecycle.wait {
             self.wait(&shell, wait).await.map_err(booted)?;
         }
-        if let Some(recipe) = &self.wanted.lifecycle.recipe {
+        if let Some(recipe) = &self.lifecycle.recipe {
             self.follow(&mut shell, recipe).await?;
         }
         let facts = facts::probe(&shell).await?;
@@ -101,7 +102,7 @@ impl Preparation<'_> {
 
     /// Returns the error of an instance that does not boot as the target counts it: a crash, or infra.
     fn counted(&self, error: Error) -> Error {
-        let fails = self.wanted.lifecycle.on_boot_failure == CountsAs::Fail;
+        let fails = self.lifecycle.on_boot_failure == CountsAs::Fail;
         error.with_crash(fails && !(self.cancelled)())
     }
 
@@ -127,8 +128,8 @@ impl Preparation<'_> {
     /// The time limit for the instance to answer.
     fn patience(&self) -> Duration {
         match self.record.ownership.is_created() {
-            true => self.wanted.lifecycle.ready_timeout,
-            false => self.wanted.lifecycle.ready_timeout.min(STANDING),
+            true => self.lifecycle.ready_timeout,
+            false => self.lifecycle.ready_timeout.min(STANDING),
         }
     }
 

@@ -176,6 +176,11 @@ fn passed(position: usize, input: &FnArg, parameters: &FnParameters) -> Result<T
             }),
         );
     }
+    if parameters.environment == Some(position) {
+        return Ok(
+            quote_spanned!(input.span()=> &::target_fixtures::__private::environment(__all)),
+        );
+    }
     let mut targets = parameters.targets.iter().enumerate();
     let Some((number, one)) = targets.find(|(_, one)| one.position == position) else {
         return signature::name(input).map(|name| quote!(#name));

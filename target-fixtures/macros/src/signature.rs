@@ -31,6 +31,8 @@ pub(crate) struct PlatformType {
 pub(crate) struct FnParameters {
     /// One that takes all targets, or one for each target, in their order. Empty if the test reads environment variables.
     pub(crate) targets: Vec<TargetParameter>,
+    /// The position of the parameter that takes the environment.
+    pub(crate) environment: Option<usize>,
     /// The parameters that take fixtures: position, and name of parameter and fixture.
     pub(crate) fixtures: Vec<(usize, Ident)>,
 }
@@ -126,7 +128,7 @@ fn event_parameter(input: &FnArg) -> Result<EventParameter> {
                 typed.ty.clone(),
             ))
         }
-        (ParameterKind::Other, _) => fail(input, OF_EVENT),
+        (ParameterKind::Other | ParameterKind::Environment, _) => fail(input, OF_EVENT),
     }
 }
 
@@ -144,6 +146,10 @@ fn parameters(function: &ItemFn, what: &str, expected: &str) -> Result<FnParamet
                 if by_other && (rstest.is_empty() || is_of_rstest(input, &name, &rstest)) => {}
             ParameterKind::Other => return fail(input, expected),
             ParameterKind::Fixture(name) => found.fixtures.push((position, name)),
+            ParameterKind::Environment if what != "a test" || found.environment.is_some() => {
+                return fail(input, expected);
+            }
+            ParameterKind::Environment => found.environment = Some(position),
             ParameterKind::Targets { ty, takes_all } => {
                 let mut others = found.targets.iter();
                 if others.any(|other| takes_all || other.takes_all) {
@@ -216,7 +222,7 @@ fn refused(function: &ItemFn, what: &str) -> impl Iterator<Item = syn::Error> {
         .filter_map(|(span, message)| Some(syn::Error::new(span?, message)))
 }
 
-const EXPECTED: &str = "expected targets (`name: &Target` for each, or `targets: &[Target]`), fixtures (`name: &Type`) or no parameter";
+const EXPECTED: &str = "expected targets (`name: &Target` for each, or `targets: &[Target]`), `env: &Environment`, fixtures (`name: &Type`) or no parameter";
 
 const ASYNC: &str = "an `async` test requires the feature `tokio` of `target-fixtures`; alternatively, block on \
                      the future in an ordinary test";
@@ -258,6 +264,7 @@ enum ParameterKind {
         ty: Option<PlatformType>,
         takes_all: bool,
     },
+    Environment,
     Fixture(Ident),
     Other,
 }
@@ -281,7 +288,7 @@ fn kind(input: &FnArg, what: &str, expected: &str) -> Result<ParameterKind> {
             ty: platform_of(one),
             takes_all: false,
         },
-        environment if of_type(environment, "Environment") => return fail(ty, ENVIRONMENT),
+        one if of_type(one, "Environment") => ParameterKind::Environment,
         _ => match &**pat {
             Pat::Ident(pat) if reference.mutability.is_none() => {
                 ParameterKind::Fixture(pat.ident.clone())
@@ -294,9 +301,6 @@ fn kind(input: &FnArg, what: &str, expected: &str) -> Result<ParameterKind> {
         None => Ok(kind),
     }
 }
-
-const ENVIRONMENT: &str =
-    "environments are not supported yet: take `targets: &[Target]` with `count = n`";
 
 fn is_target(ty: &Type) -> bool {
     of_type(ty, "Target") || platform_of(ty).is_some()
@@ -322,7 +326,13 @@ fn of_type(ty: &Type, name: &str) -> bool {
 /// Checks that `count`, `roles` and `platform` match the parameters.
 fn agree(function: &ItemFn, parameters: &FnParameters, arguments: &Arguments) -> Result<()> {
     if let Some(span) = arguments.span("roles") {
-        return Err(syn::Error::new(span, ENVIRONMENT));
+        return agree_with_roles(function, parameters, arguments, span);
+    }
+    if let Some(position) = parameters.environment {
+        let input = function.sig.inputs.iter().nth(position);
+        let message =
+            "an environment requires `roles = [\"...\"]`, the machines that the test needs";
+        return input.map_or(Ok(()), |input| fail(input, message));
     }
     let input = |one: &TargetParameter| function.sig.inputs.iter().nth(one.position);
     if let Some(platform) = parameters.platform() {
@@ -369,6 +379,32 @@ fn agree(function: &ItemFn, parameters: &FnParameters, arguments: &Arguments) ->
     }
 }
 
+/// Checks the parameters of a test with roles.
+fn agree_with_roles(
+    function: &ItemFn,
+    parameters: &FnParameters,
+    arguments: &Arguments,
+    roles: proc_macro2::Span,
+) -> Result<()> {
+    if let Some(span) = arguments.span("count") {
+        let message = "`count` cannot be combined with `roles`: the environment decides the number of machines";
+        return Err(syn::Error::new(span, message));
+    }
+    let each = parameters.targets.iter().find(|one| !one.takes_all);
+    let each = each.and_then(|one| function.sig.inputs.iter().nth(one.position));
+    match (each, parameters.platform()) {
+        (Some(input), _) => fail(
+            input,
+            "a test with `roles` takes `env: &Environment`, or all its machines by `targets: &[Target]`",
+        ),
+        (None, Some(_)) => Err(syn::Error::new(
+            roles,
+            "the machines of an environment may be of different platforms: take `targets: &[Target]`",
+        )),
+        (None, None) => Ok(()),
+    }
+}
+
 impl FnParameters {
     /// The platform of the targets; `None` for type `Target`.
     pub(crate) fn platform(&self) -> Option<&'static str> {
@@ -379,7 +415,9 @@ impl FnParameters {
     /// True if the parameter takes targets or a fixture.
     pub(crate) fn takes(&self, position: usize) -> bool {
         let mut targets = self.targets.iter().map(|one| one.position);
-        targets.any(|at| at == position) || self.fixtures.iter().any(|(at, _)| *at == position)
+        targets.any(|at| at == position)
+            || self.environment == Some(position)
+            || self.fixtures.iter().any(|(at, _)| *at == position)
     }
 }
 

@@ -94,4 +94,33 @@ pub struct Instance {
     /// The faults that a test may cause.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<FaultKind>,
+    /// The place of the machine in its environment; `None` for an instance of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<RolePlace>,
+    /// The links to the networks of its environment.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<InstanceLink>,
+}
+
+/// The link of a machine to a network of its environment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstanceLink {
+    /// The network's name: `lab`.
+    pub network: String,
+    /// The hardware address, by which the interface is found in a virtual machine.
+    pub mac: String,
+    /// The address with the length of its prefix: `10.77.1.2/24`. `None` if the test configures the link.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+}
+
+/// The place of a machine in its environment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RolePlace {
+    /// The name of the environment: `lan-0`.
+    pub environment: String,
+    /// The machine's name, unique in the environment: `tester1`.
+    pub machine: String,
+    /// The role, which several machines may have: `tester`.
+    pub role: String,
 }

@@ -31,6 +31,9 @@ fn mixed(all: &[Target], one: &Target) {}
 #[target_test]
 fn platforms(client: &target_fixtures::platform::Qemu, server: &target_fixtures::platform::Ssh) {}
 
+#[target_test(roles = ["gateway"], count = 2)]
+fn counted(env: &Environment) {}
+
 #[target_test(roles = ["gateway", "tester"])]
 fn two_roles(client: &Target, server: &Target) {}
 

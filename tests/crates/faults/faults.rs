@@ -37,6 +37,24 @@ fn quick(target: &Target) -> Result<()> {
     Ok(())
 }
 
+/// Two machines of an environment.
+#[target_test(roles = ["gateway", "tester"])]
+fn together(env: &Environment) -> Result<()> {
+    for role in ["gateway", "tester"] {
+        env[role].run("true")?;
+    }
+    say(&format!("together-{}", env.name()), String::new());
+    Ok(())
+}
+
+/// Two machines, of which the first goes away under the test.
+#[target_test(roles = ["gateway", "tester"])]
+fn loses_the_gateway(env: &Environment) -> Result<()> {
+    env["tester"].run("true")?;
+    env["gateway"].run("true poison")?;
+    Ok(())
+}
+
 /// A command that a broken machine loses.
 #[target_test]
 fn poisoned(target: &Target) -> Result<()> {

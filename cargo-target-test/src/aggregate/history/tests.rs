@@ -477,7 +477,7 @@ fn results_without_an_attempt_are_read() {
     let skip = &results[1];
     assert_eq!((skip.verdict, skip.attempts), (Some(VerdictKind::Skip), 0));
     let reason = skip.reason.as_deref().unwrap_or_default();
-    assert!(reason.contains("environments"), "{reason}");
+    assert!(reason.contains("needs roles"), "{reason}");
     let results = history.results(REPOSITORY, "leaks", 10).expect("read");
     let json = serde_json::to_value(&results).expect("JSON");
     assert_eq!(

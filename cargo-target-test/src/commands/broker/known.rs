@@ -232,7 +232,7 @@ fn case(
         instance_set,
         count: metadata.count.unwrap_or(1),
         full_name: ask.test.clone(),
-        needs: plan::asked(&metadata.requirements, &target.assured),
+        needs: plan::asked(&metadata, target),
         reuse: metadata.reuse.unwrap_or_default(),
         fresh: metadata.fresh == Some(true),
         retry_fresh: false,

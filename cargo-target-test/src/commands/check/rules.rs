@@ -28,6 +28,9 @@ pub(super) fn write_rules(text: &mut String, rules: &Rules) {
     for change in &rules.overrides {
         write("[[overrides]]".to_owned(), table(change));
     }
+    for variant in &rules.variants {
+        write("[[variants]]".to_owned(), table(variant));
+    }
     for (name, mode) in &rules.modes {
         write(format!("[modes.{}]", toml_key(name)), table(mode));
     }

@@ -8,7 +8,11 @@ use super::is_mine;
 use crate::{
     error::{Error, Result},
     playbook,
-    provision::pool::{Pool, RecordState, Seen},
+    provision::{
+        Machine,
+        pool::{Pool, Record, RecordState, Seen},
+        unit,
+    },
     run::workspace,
 };
 
@@ -17,12 +21,39 @@ use crate::{
 pub(in crate::commands) struct Choice {
     /// At least one instance; the best comes first.
     pub(in crate::commands) all: Vec<Seen>,
+    /// The machine of an environment that the name refers to: `gateway` of `lan-0.gateway`.
+    machine: Option<String>,
 }
 
 impl Choice {
     /// Returns the best instance.
     pub(in crate::commands) fn first(&self) -> &Seen {
         &self.all[0]
+    }
+
+    /// Returns the record of the machine that the name refers to, in one of the instances.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) if the name is that of an environment of several machines.
+    pub(in crate::commands) fn machine_of(&self, unit: &Record) -> Result<Record> {
+        let machines = unit::machines(unit)?;
+        if self.machine.is_none()
+            && let [_, _, ..] = &machines[..]
+        {
+            let name = unit.name();
+            let names = playbook::list(machines.iter().map(Record::name));
+            let message = format!("`{name}` is an environment of several machines");
+            return Err(Error::usage(message).with_hint(format!("name one of them: {names}")));
+        }
+        let mut machines = machines.into_iter();
+        let found = machines.find(|one| self.machine.is_none() || machine(one) == self.machine);
+        let gone = || Error::infra(format!("the machine of `{}` was removed", unit.name()));
+        found.ok_or_else(gone)
+    }
+
+    /// True if the name refers to this machine.
+    pub(super) fn is_machine(&self, leased: &Machine) -> bool {
+        leased.record().and_then(machine) == self.machine
     }
 
     /// Returns an instance that this user need not wait for, if any.
@@ -37,7 +68,7 @@ impl Choice {
 /// # Errors
 /// As [`find`].
 pub(in crate::commands) fn choose(pool: &Pool, name: &str, all: bool) -> Result<Choice> {
-    find(pool, name, all).map(pick)
+    find(pool, name, all).map(|found| pick(found, name))
 }
 
 /// Finds all instances with a name or of a target: in this workspace, or in the only other workspace with such an
@@ -52,8 +83,7 @@ pub(in crate::commands) fn find(pool: &Pool, name: &str, all: bool) -> Result<Ve
 
 fn named(seen: Vec<Seen>, name: &str, workspace: Option<&Path>) -> Result<Vec<Seen>> {
     let (mut found, others): (Vec<Seen>, Vec<Seen>) = seen.into_iter().partition(|seen| {
-        let record = &seen.record;
-        [record.name(), &record.spec.target, &record.id].contains(&name)
+        is_named(&seen.record, name) || machine_named(&seen.record, name).is_some()
     });
     if found.is_empty() {
         return Err(unknown(name, &others));
@@ -76,13 +106,35 @@ fn named(seen: Vec<Seen>, name: &str, workspace: Option<&Path>) -> Result<Vec<Se
     Ok(found)
 }
 
-fn pick(mut found: Vec<Seen>) -> Choice {
+/// True if the name is that of the record, of its target, or its id.
+fn is_named(record: &Record, name: &str) -> bool {
+    [record.name(), &record.spec.target, &record.id].contains(&name)
+}
+
+/// The machine of an environment with this name: `lan-0.gateway`, or `lan.gateway` in any of the instances.
+fn machine_named(unit: &Record, name: &str) -> Option<String> {
+    let machines = unit::machines(unit).unwrap_or_default();
+    let mut machines = machines.iter();
+    let found = machines.find(|one| [one.name(), &one.spec.target].contains(&name));
+    found.and_then(machine)
+}
+
+fn machine(record: &Record) -> Option<String> {
+    let place = record.spec.place.as_ref();
+    place.map(|place| place.machine.clone())
+}
+
+fn pick(mut found: Vec<Seen>, name: &str) -> Choice {
     found.sort_by_key(|seen| (rank(seen), std::cmp::Reverse(seen.record.created)));
     // Instances with a different definition cannot replace the best one.
     let hash = found[0].record.hash.clone();
     found.retain(|seen| seen.record.hash == hash);
     found.sort_by_key(|seen| (rank(seen), seen.record.spec.index));
-    Choice { all: found }
+    let machine = machine_named(&found[0].record, name);
+    Choice {
+        all: found,
+        machine,
+    }
 }
 
 /// Returns the rank of an instance; a lower rank is available sooner.
@@ -98,7 +150,11 @@ fn rank(seen: &Seen) -> u8 {
 
 fn unknown(name: &str, others: &[Seen]) -> Error {
     let message = format!("instance `{name}` not found");
-    let instances: BTreeSet<&str> = others.iter().map(|seen| seen.record.name()).collect();
+    let machines = others
+        .iter()
+        .filter_map(|seen| unit::machines(&seen.record).ok());
+    let machines: Vec<_> = machines.flatten().collect();
+    let instances: BTreeSet<&str> = machines.iter().map(Record::name).collect();
     let targets = others.iter().map(|seen| seen.record.spec.target.as_str());
     let names: Vec<&str> = instances.iter().copied().chain(targets).collect();
     let hint = match (playbook::list(instances), playbook::did_you_mean(name, &names)) {
@@ -141,7 +197,7 @@ mod tests {
     #[track_caller]
     fn names(seen: &[Seen], name: &str, workspace: Option<&str>) -> Vec<String> {
         let choice = named(seen.to_vec(), name, workspace.map(Path::new))
-            .map(pick)
+            .map(|found| pick(found, name))
             .unwrap();
         let all = choice.all.iter();
         all.map(|seen| {
@@ -195,7 +251,7 @@ mod tests {
         let order = ["a-2 of /w", "a-0 of /w", "a-1 of /w"];
         assert_eq!(names(&all, "a", Some("/w")), order);
         all[1] = held(all[1].clone(), Some(mine));
-        let choice = named(all, "a", None).map(pick).unwrap();
+        let choice = named(all, "a", None).map(|found| pick(found, "a")).unwrap();
         assert_eq!(choice.mine().unwrap().record.name(), "a-1");
         assert_eq!(choice.first().record.name(), "a-1");
     }

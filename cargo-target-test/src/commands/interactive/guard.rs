@@ -20,6 +20,7 @@ use crate::{
         RunInfo, Want, describe,
         platform::{Deployed, Platforms},
         pool::{Pool, Record, RecordState, Seen, WhenDirty},
+        unit,
     },
     run::{runtime, workspace},
     ui,
@@ -107,15 +108,17 @@ impl MachineGuard {
             None => ask.now.then(|| choice.first()),
         };
         if let Some(seen) = beside {
-            check_alive(ask.platforms, &seen.record)?;
+            let record = choice.machine_of(&seen.record)?;
+            check_alive(ask.platforms, &record)?;
             let mine = choice.mine().and_then(|seen| seen.holder.as_ref());
             let (mark, place) = match mine {
                 // Processes that are started under a lease end with it.
                 Some(holder) => (holder.lease.clone(), Access::Mine(Box::new(pool))),
                 None => (new_mark(), Access::Beside),
             };
-            return Self::beside(ask.platforms, &seen.record, &mark, place).await;
+            return Self::beside(ask.platforms, &record, &mark, place).await;
         }
+        choice.machine_of(&choice.first().record)?;
         let notices = Notices::new(|notice| {
             ui::note(format!("{}; `--now` works beside the holder", notice.text));
         });
@@ -146,7 +149,10 @@ impl MachineGuard {
         };
         let lease = provisioner.acquire(request).await;
         let lease = lease.map_err(|error| no_use(error, &name))?;
-        let machine = lease.machines()[0].clone();
+        let mut machines = lease.machines().iter();
+        let machine = machines.find(|machine| choice.is_machine(machine));
+        // A lease by hand is of a whole environment.
+        let machine = machine.unwrap_or(&lease.machines()[0]).clone();
         let record = machine.record().cloned();
         let gone = || Error::other("a leased instance has no record");
         let record = record.ok_or_else(gone)?;
@@ -252,7 +258,10 @@ fn able(platforms: &Platforms, choice: &Choice) -> Result<Vec<Record>> {
                 let hint = format!("access it anyway with `--now`; {then}");
                 Err(Error::infra(message).with_hint(hint))
             }
-            RecordState::Ready => check_alive(platforms, record),
+            RecordState::Ready => {
+                let mut machines = unit::machines(record)?.into_iter();
+                machines.try_for_each(|machine| check_alive(platforms, &machine))
+            }
             _ => Ok(()),
         };
         match checked {

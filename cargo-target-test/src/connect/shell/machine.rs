@@ -25,6 +25,31 @@ pub(crate) fn set_clock(seconds_since_1970: u64) -> String {
     format!("exec date -u -s @{seconds_since_1970} >/dev/null")
 }
 
+/// Returns the script that gives network interfaces their addresses, each by its hardware address. An interface that has
+/// its address keeps what else it has. Only root may.
+pub(crate) fn configure_links<'a>(links: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+    let lines = links.into_iter().map(|(mac, address)| {
+        let (mac, address) = (quote(mac), quote(address));
+        format!("configure {mac} {address} || exit\n")
+    });
+    format!("{CONFIGURE_LINK}{}", lines.collect::<String>())
+}
+
+/// The function that configures one interface. A VLAN has the hardware address of its interface, and no device.
+const CONFIGURE_LINK: &str = "\
+configure() {
+    for link in /sys/class/net/*; do
+        [ -e \"$link/device\" ] && [ \"$(cat \"$link/address\")\" = \"$1\" ] || continue
+        link=${link##*/}
+        ip addr show dev \"$link\" | grep -qF \" $2 \" || ip addr add \"$2\" brd + dev \"$link\" || return
+        ip link set dev \"$link\" up
+        return
+    done
+    echo \"network interface $1 not found\" >&2
+    return 1
+}
+";
+
 /// Returns the script that runs a line as root: directly if the user is root, otherwise by `sudo` without a password.
 pub(super) fn as_root(line: &str) -> String {
     let line = quote(line);

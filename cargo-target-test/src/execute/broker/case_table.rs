@@ -11,7 +11,9 @@ use std::{
     time::Duration,
 };
 
+use serde_json::json;
 use target_fixtures::{
+    env,
     metadata::{Reuse, TestSide},
     wire::{ExpectedFailure, Failure, FailureKind, OrchestrationPlan},
 };
@@ -22,6 +24,7 @@ use crate::{
     error::one_line,
     execute::programs::CasePrograms,
     plan::Needs,
+    playbook::TestVariant,
     process,
     provision::{After, InstanceSet, Want},
 };
@@ -93,9 +96,23 @@ pub struct TestStart {
     pub timeout: Option<Duration>,
     /// The failures that are expected; if there are any, a pass is a failure.
     pub expect_fail: Vec<ExpectedFailure>,
+    /// The configuration that the test runs with, if it has variants.
+    pub variant: Option<Arc<TestVariant>>,
 }
 
 impl TestStart {
+    /// The environment variables that tell the test its variant.
+    pub(in crate::execute) fn variables(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let variant = self.variant.iter();
+        variant.flat_map(|variant| {
+            let params = json!(variant.params).to_string();
+            [
+                (env::VARIANT, variant.name.clone()),
+                (env::VARIANT_PARAMS, params),
+            ]
+        })
+    }
+
     /// Returns the command of the test without the user's runner.
     pub(in crate::execute) fn without_prefix(&self, binary: &Path) -> Command {
         let start = Self {
@@ -105,12 +122,12 @@ impl TestStart {
         start.command(binary)
     }
 
-    /// Returns the command of the test, without the arguments that nextest adds.
+    /// Returns the command of the test with its variant, without the arguments that nextest adds.
     pub(in crate::execute) fn command(&self, binary: &Path) -> Command {
         let mut words = self.prefix.iter().map(OsStr::new).collect::<Vec<_>>();
         words.extend([binary.as_os_str(), "--exact".as_ref(), self.test.as_ref()]);
         let mut command = process::command(words.remove(0));
-        command.args(words);
+        command.args(words).envs(self.variables());
         if self.ignored {
             command.arg("--ignored");
         }

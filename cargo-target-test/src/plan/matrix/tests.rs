@@ -157,14 +157,14 @@ fn every_exclusion_has_its_reason() {
     assert_eq!(
         excluded,
         [
-            (0, None, "environments are not supported by this version"),
+            (0, None, "needs roles, and the playbook has no environment"),
             (1, None, "skip: broken"),
             (2, Some(0), "skip: slow"),
             (3, Some(0), "needs 2 instances, `x` has 1"),
             (3, Some(1), "needs 2 instances, `y` has 1"),
         ]
     );
-    let note = "3 tests run on no target, such as `env`: environments are not supported";
+    let note = "3 tests run on no target, such as `env`: needs roles";
     assert!(
         plan.notes.len() == 1 && plan.notes[0].to_string().starts_with(note),
         "{:?}",

@@ -24,6 +24,7 @@ use crate::{
             self, Holder, LeaseRequest, LeasedInstance, ProcessIdentity, Record, Ticket, TryLease,
             WaitReason,
         },
+        unit,
     },
     sync,
 };
@@ -260,11 +261,13 @@ impl Acquiring<'_> {
         let mut left: Vec<_> = self.request.wants.iter().map(|want| want.count).collect();
         for leased in &lease.instances {
             match self.prove(leased).await {
-                Ok(machine) => {
+                Ok(proved) => {
                     let want = self.want_of(&leased.record, &mut left);
-                    is_stale |= !machine.is_unused() && want.is_some_and(|want| want.fresh);
+                    let is_used = proved.iter().any(|machine| !machine.is_unused());
+                    is_stale |= is_used && want.is_some_and(|want| want.fresh);
                     let role = want.and_then(|want| want.role.as_deref());
-                    machines.push(machine.marked(&self.mark, role));
+                    let marked = |machine: Machine| machine.marked(&self.mark, role);
+                    machines.extend(proved.into_iter().map(marked));
                 }
                 Err(error) => {
                     let Source::Sets(sets) = self.source else {
@@ -320,17 +323,20 @@ impl Acquiring<'_> {
         Lease::new(self.mark.clone(), machines, Hold::Pool(Box::new(hold)))
     }
 
-    /// Returns the machine of a leased instance, after killing leftover processes and checking that it answers.
-    async fn prove(&self, leased: &LeasedInstance) -> Result<Machine> {
-        let record = &leased.record;
-        let instance = self.context.instance(record)?;
-        let connection = self.context.connection(record, &instance);
-        sweep(&connection, leased).await?;
-        connection.prove().await?;
-        // Only the lock file knows if a test used the instance.
-        let unused = leased.idle.is_none();
-        let record = Some(record.clone());
-        Ok(Machine::new(instance, connection, record, unused))
+    /// Returns the machines of a leased unit, after killing leftover processes and checking that they answer.
+    async fn prove(&self, leased: &LeasedInstance) -> Result<Vec<Machine>> {
+        unit::check_networks(&leased.record)?;
+        let mut machines = Vec::new();
+        for record in unit::machines(&leased.record)? {
+            let instance = self.context.instance(&record)?;
+            let connection = self.context.connection(&record, &instance);
+            sweep(&connection, leased).await?;
+            connection.prove().await?;
+            // Only the lock file knows if a test used the instance.
+            let unused = leased.idle.is_none();
+            machines.push(Machine::new(instance, connection, Some(record), unused));
+        }
+        Ok(machines)
     }
 
     /// Sends a notice about the wait, if one is due.

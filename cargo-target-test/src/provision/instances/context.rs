@@ -20,8 +20,10 @@ use crate::{
     error::Result,
     provision::{
         PoolRun,
+        platform::pool_id,
         pool::Record,
         prepare::{DeployedInstance, Machines},
+        unit,
     },
     run_event::{CleanUp, RunEventKind},
     secret::redacted,
@@ -35,6 +37,7 @@ pub(crate) struct Context {
     ssh_config: PathBuf,
     ssh_hosts: SshHosts,
     pub(super) machines: Machines,
+    /// The connections to machines, by unique name.
     connections: Mutex<HashMap<String, Arc<LiveConnection>>>,
     /// Records leased by this run, with the number of leases.
     leased: Mutex<BTreeMap<String, usize>>,
@@ -207,17 +210,20 @@ impl Context {
         self.leased().keys().cloned().collect()
     }
 
-    /// Adds an instance to the hosts of the file for `ssh -F`. Blocks.
+    /// Adds the machines of a unit to the hosts of the file for `ssh -F`. Blocks.
     pub(super) fn add_ssh_host(&self, record: &Record) -> Result<()> {
         if self.ssh_config.as_os_str().is_empty() {
             return Ok(());
         }
-        let instance = self.instance(record)?;
-        self.ssh_hosts
-            .add(&self.ssh_config, &instance.name, &instance.reach)
+        for machine in unit::machines(record)? {
+            let instance = self.instance(&machine)?;
+            self.ssh_hosts
+                .add(&self.ssh_config, &instance.name, &instance.reach)?;
+        }
+        Ok(())
     }
 
-    /// The live connection to a record's instance; created on first use.
+    /// The live connection to a machine; created on first use.
     pub(super) fn connection(
         &self,
         record: &Record,
@@ -225,15 +231,15 @@ impl Context {
     ) -> Arc<LiveConnection> {
         let mut connections = self.connections();
         let connection = connections
-            .entry(record.id.clone())
+            .entry(record.spec.unique.clone())
             .or_insert_with(|| Arc::new(LiveConnection::new(instance.connect())));
         Arc::clone(connection)
     }
 
-    /// Keeps the connection that prepared an instance.
+    /// Keeps the connection that prepared a machine.
     pub(super) fn keep_connection(&self, record: &Record, connection: LiveConnection) {
         self.connections()
-            .insert(record.id.clone(), Arc::new(connection));
+            .insert(record.spec.unique.clone(), Arc::new(connection));
     }
 
     /// Marks the instance dirty: it must not serve again before it is recycled.
@@ -256,9 +262,10 @@ impl Context {
         }
     }
 
-    /// Closes the connection to an instance.
+    /// Closes the connections to the machines of a record.
     pub(super) fn disconnect(&self, record: &str) {
-        self.connections().remove(record);
+        self.connections()
+            .retain(|unique, _| pool_id(unique) != record);
     }
 
     /// Closes all connections.
@@ -266,7 +273,7 @@ impl Context {
         self.connections().clear();
     }
 
-    /// The instance of a record, with its platform.
+    /// The instance of a machine's record, with its platform.
     pub(crate) fn instance(&self, record: &Record) -> Result<DeployedInstance> {
         let platform = self.run.run().platforms.get(&record.platform);
         DeployedInstance::of(record, platform)

@@ -4,7 +4,7 @@
 
 use std::{
     path::Path,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -20,6 +20,7 @@ use crate::{
         platform::FIRST_STATE,
         pool::{InstanceFacts, Record},
         prepare::{self, Preparation, Shell},
+        unit,
     },
     run_event::{InstanceTarget, RunEventKind},
     secret::{redacted, redacted_chain},
@@ -57,13 +58,13 @@ impl Context {
                 facts: ready.record.facts.clone(),
             });
         }
-        let deployed = ready.and_then(|ready| ready.record.deployed.as_ref());
+        let shell = ready.and_then(|ready| shell_line(&ready.record));
         self.emit(RunEventKind::DeployEnded {
             instance,
             took: started.elapsed(),
             reused: ready.is_some_and(|ready| ready.reused),
             target,
-            reach: deployed.map(|deployed| redacted(&deployed.shell_line()).into_owned()),
+            reach: shell.map(|line| redacted(&line).into_owned()),
             error: brought.as_ref().err().map(redacted_chain),
         });
         brought
@@ -152,12 +153,16 @@ impl Context {
 
     /// Fails if a kept instance is not alive or does not answer.
     async fn check_health(&self, record: &Record) -> Result<()> {
-        let instance = self.instance(record)?;
-        instance.check_alive().await?;
-        let connection = self.connection(record, &instance);
-        connection.prove_within(HEALTH).await?;
-        let shell = Shell::new(connection.transport(), prepare::mark(record));
-        self.machines.add(record, &shell).await
+        unit::check_networks(record)?;
+        for machine in unit::machines(record)? {
+            let instance = self.instance(&machine)?;
+            instance.check_alive().await?;
+            let connection = self.connection(&machine, &instance);
+            connection.prove_within(HEALTH).await?;
+            let shell = Shell::new(connection.transport(), prepare::mark(&machine));
+            self.machines.add(&machine, &shell).await?;
+        }
+        Ok(())
     }
 
     async fn ensure(self: &Arc<Self>, wanted: &Wanted) -> Result<Ensured> {
@@ -211,15 +216,7 @@ impl Preparer for Deploying<'_> {
         self.context.emit(RunEventKind::PrepareStarted {
             instance: self.instance.clone(),
         });
-        // While the machine boots.
-        let digests = self.wanted.platform.digests(&record.spec).into_iter();
-        let digests: Vec<_> = digests
-            .map(|(key, digest)| (format!("digest.{key}"), digest))
-            .collect();
-        let mut prepared = self.prepare_instance(record, recycled);
-        if let Ok(facts) = &mut prepared {
-            facts.extend(digests);
-        }
+        let prepared = self.prepare_unit(record, recycled);
         self.context.emit(RunEventKind::PrepareEnded {
             instance: self.instance.clone(),
             took: started.elapsed(),
@@ -236,15 +233,52 @@ impl Preparer for Deploying<'_> {
 }
 
 impl Deploying<'_> {
-    fn prepare_instance(&self, record: &Record, recycled: Option<&str>) -> Result<InstanceFacts> {
+    /// Prepares all machines of a unit at once, and saves a snapshot of each. Returns the facts of the unit.
+    fn prepare_unit(&self, unit: &Record, recycled: Option<&str>) -> Result<InstanceFacts> {
+        let machines = unit::machines(unit)?;
+        let failed = OnceLock::new();
+        let prepared = sync::parallel(&machines, |machine| {
+            let prepared = self.prepare_machine(machine, recycled, &|| failed.get().is_some());
+            prepared.map_err(|error| failed.get_or_init(|| named(machine, error)).clone())
+        });
+        let prepared = prepared.into_iter().collect::<Result<Vec<_>>>()?;
+        if self.wanted.snapshot {
+            self.progress("saving a snapshot");
+            let saved = sync::parallel(&machines, |machine| {
+                let instance = self.context.instance(machine)?;
+                let origin = instance.origin()?;
+                let platform = &origin.platform;
+                platform.snapshot(&origin.spec, &origin.deployed, FIRST_STATE)
+            });
+            saved.into_iter().collect::<Result<()>>()?;
+        }
+        Ok(prepared.into_iter().flatten().collect())
+    }
+
+    /// Prepares a machine; returns its facts as those of the unit.
+    fn prepare_machine(
+        &self,
+        record: &Record,
+        recycled: Option<&str>,
+        is_in_vain: &(dyn Fn() -> bool + Sync),
+    ) -> Result<InstanceFacts> {
         let instance = self.context.instance(record)?;
+        // While the machine boots.
+        let origin = instance.origin()?;
+        let digests = origin.platform.digests(&origin.spec).into_iter();
+        let digests: Vec<_> = digests
+            .map(|(key, digest)| (format!("digest.{key}"), digest))
+            .collect();
         let preparation = Preparation {
-            wanted: self.wanted,
+            lifecycle: self.wanted.lifecycle_of(record),
             record,
             instance: &instance,
-            progress: &|line| self.progress(line),
+            progress: &|line| match &record.spec.place {
+                Some(place) => self.progress(&format!("{}: {line}", place.machine)),
+                None => self.progress(line),
+            },
             emit: &|kind| self.context.emit(kind),
-            cancelled: &|| self.cancelled(),
+            cancelled: &|| self.cancelled() || is_in_vain(),
             machines: &self.context.machines,
         };
         // A step may take any time.
@@ -254,17 +288,29 @@ impl Deploying<'_> {
                 () = self.context.cancelled() => Err(Error::infra("cancelled")),
             }
         };
-        let (transport, facts) = self.runtime.block_on(prepared)?;
-        if self.wanted.snapshot {
-            self.progress("saving a snapshot");
-            let origin = instance.origin()?;
-            origin
-                .platform
-                .snapshot(&origin.spec, &origin.deployed, FIRST_STATE)?;
-        }
+        let (transport, mut facts) = self.runtime.block_on(prepared)?;
         let connection = LiveConnection::answered(transport, facts.get("boot-id").cloned());
         self.context.keep_connection(record, connection);
-        Ok(facts)
+        facts.extend(digests);
+        Ok(unit::facts_in_unit(record, facts))
+    }
+}
+
+/// Returns a line for a shell of this host that opens a shell on the instance, or on the first machine of an environment.
+fn shell_line(unit: &Record) -> Option<String> {
+    let machines = unit::machines(unit).ok()?;
+    let first = machines.first()?;
+    match &first.spec.place {
+        Some(_) => Some(format!("cargo target-test shell {}", first.name())),
+        None => Some(first.deployed.as_ref()?.shell_line()),
+    }
+}
+
+/// The error of a machine; it names the role in an environment.
+fn named(machine: &Record, error: Error) -> Error {
+    match &machine.spec.place {
+        Some(place) => error.in_role(&place.machine),
+        None => error,
     }
 }
 

@@ -1,4 +1,4 @@
-//! Restores an instance to the state before its first test.
+//! Restores an instance, or all machines of an environment, to the state before its first test.
 //!
 //! Closes the connection before, and checks that the instance answers after. Must not know how a platform restores.
 
@@ -7,14 +7,17 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::task::JoinSet;
+
 use super::Context;
 use crate::{
     connect::LiveConnection,
-    error::Result,
+    error::{Error, Result},
     provision::{
-        platform::FIRST_STATE,
+        platform::{Deployed, FIRST_STATE},
         pool::Record,
         prepare::{self, BringUp},
+        unit,
     },
     run_event::RunEventKind,
     secret::redacted_chain,
@@ -44,34 +47,59 @@ impl Context {
     }
 
     async fn put_back(self: &Arc<Self>, record: &Record) -> Result<bool> {
-        let mut instance = self.instance(record)?;
-        let can = |one: &prepare::PlatformHandle| one.platform.can_restore();
-        if !instance.origin.as_ref().is_some_and(can) {
+        let machines = unit::machines(record)?;
+        let platforms = &self.run.run().platforms;
+        let can = |one: &Record| {
+            platforms
+                .get(&one.platform)
+                .is_some_and(|one| one.can_restore())
+        };
+        if !machines.iter().all(can) {
             return Ok(false);
         }
-        // The restored instance does not know the session of the old connection.
+        // The restored machines do not know the sessions of the old connections.
         self.disconnect(&record.id);
+        let mut restoring = JoinSet::new();
+        for machine in machines {
+            let context = Arc::clone(self);
+            restoring.spawn(async move {
+                let moved = context.put_back_machine(&machine).await?;
+                Ok::<_, Error>((machine, moved))
+            });
+        }
+        let mut deployed = record.deployed.clone();
+        for restored in restoring.join_all().await {
+            let (machine, moved) = restored?;
+            if let (Some(moved), Some(unit)) = (moved, &deployed) {
+                deployed = Some(unit::moved(unit, &machine, moved));
+            }
+        }
+        if let Some(moved) = deployed.filter(|moved| record.deployed.as_ref() != Some(moved)) {
+            let (context, id) = (Arc::clone(self), record.id.clone());
+            sync::blocking(move || context.run.note_reach(&id, moved)).await?;
+        }
+        Ok(true)
+    }
+
+    /// Restores one machine; returns its new connection data, if it has changed.
+    async fn put_back_machine(&self, machine: &Record) -> Result<Option<Deployed>> {
+        let mut instance = self.instance(machine)?;
         let restore = |origin: &prepare::PlatformHandle| {
             origin
                 .platform
                 .restore(&origin.spec, &origin.deployed, FIRST_STATE)
         };
         let restored = instance.act(restore).await?;
-        if let Some(origin) = instance
-            .origin
-            .as_mut()
-            .filter(|one| one.deployed != restored)
-        {
-            instance.reach.clone_from(&restored.reach);
+        let moved = machine.deployed.as_ref() != Some(&restored);
+        instance.reach.clone_from(&restored.reach);
+        if let Some(origin) = instance.origin.as_mut() {
             origin.deployed = restored.clone();
-            let (context, id) = (Arc::clone(self), record.id.clone());
-            sync::blocking(move || context.run.note_reach(&id, restored)).await?;
         }
         let transport = BringUp::quiet(&instance, ANSWER).answer().await?;
         prepare::set_clock(Arc::clone(&transport)).await;
         let connection = LiveConnection::new(transport);
         connection.prove().await?;
-        self.keep_connection(record, connection);
-        Ok(true)
+        self.keep_connection(machine, connection);
+        Ok(moved.then_some(restored))
     }
 }

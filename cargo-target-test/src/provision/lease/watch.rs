@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use tokio::{sync::watch, task::JoinHandle};
 
-use crate::{error::Error, provision::Machine};
+use crate::{
+    error::Error,
+    provision::{Machine, network::RunningNetwork},
+};
 
 /// The pause between two checks of the leased machines.
 const LOOK: Duration = Duration::from_secs(1);
@@ -24,11 +27,11 @@ impl Drop for LossWatch {
 }
 
 impl LossWatch {
-    /// Starts to watch machines. Needs a tokio runtime.
-    pub(super) fn start(machines: Vec<Machine>) -> Self {
+    /// Starts to watch machines and the networks between them. Needs a tokio runtime.
+    pub(super) fn start(machines: Vec<Machine>, networks: Vec<RunningNetwork>) -> Self {
         let (send, lost) = watch::channel(None);
         Self {
-            task: tokio::spawn(look(machines, send)),
+            task: tokio::spawn(look(machines, networks, send)),
             lost: Lost(lost),
         }
     }
@@ -67,10 +70,18 @@ impl Lost {
     }
 }
 
-/// Checks the machines until the lease ends.
-async fn look(machines: Vec<Machine>, lost: watch::Sender<Option<Error>>) {
+/// Checks the machines and networks until the lease ends.
+async fn look(
+    machines: Vec<Machine>,
+    networks: Vec<RunningNetwork>,
+    lost: watch::Sender<Option<Error>>,
+) {
     while !machines.is_empty() {
         tokio::time::sleep(LOOK).await;
+        if let Err(error) = networks.iter().try_for_each(RunningNetwork::check_alive) {
+            lost.send_replace(Some(error));
+            return;
+        }
         for machine in &machines {
             let alive = machine.check_alive().await;
             // A machine that is down on purpose is not lost: the caller waits until it is up.

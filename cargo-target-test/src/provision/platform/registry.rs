@@ -3,18 +3,21 @@
 use std::{path::PathBuf, sync::Arc};
 
 use super::{
-    DynPlatform, Platform, command::CommandPlatform, container::ContainerPlatform, erased::Erased,
-    local::LocalPlatform, qemu::QemuPlatform, ssh::SshPlatform,
+    DynPlatform, Platform, command::CommandPlatform, container::ContainerPlatform,
+    environment::EnvironmentPlatform, erased::Erased, local::LocalPlatform, qemu::QemuPlatform,
+    ssh::SshPlatform,
 };
 use crate::{
     error::{Error, Result},
-    playbook::PlatformSyntax,
+    playbook::{ENVIRONMENT, PlatformSyntax},
 };
 
 /// The platforms that a tool knows, and the path of that tool. Cheap to clone.
 #[derive(Clone)]
 pub struct Platforms {
     all: Vec<Arc<dyn DynPlatform>>,
+    /// Creates environments from machines of all platforms.
+    environment: Arc<dyn DynPlatform>,
     tool: Option<PathBuf>,
 }
 
@@ -35,6 +38,7 @@ impl Platforms {
     pub fn none() -> Self {
         Self {
             all: Vec::new(),
+            environment: Arc::new(Erased(EnvironmentPlatform(Vec::new()))),
             tool: std::env::current_exe().ok(),
         }
     }
@@ -44,6 +48,7 @@ impl Platforms {
     pub fn with(mut self, platform: impl Platform) -> Self {
         self.all.retain(|other| other.name() != platform.name());
         self.all.push(Arc::new(Erased(platform)));
+        self.environment = Arc::new(Erased(EnvironmentPlatform(self.all.clone())));
         self
     }
 
@@ -56,13 +61,21 @@ impl Platforms {
         added
     }
 
-    /// All platforms, in the order in which they were added.
+    /// The platform of environments.
+    pub(crate) fn environment(&self) -> &Arc<dyn DynPlatform> {
+        &self.environment
+    }
+
+    /// All platforms of machines, in the order in which they were added.
     pub fn all(&self) -> &[Arc<dyn DynPlatform>] {
         &self.all
     }
 
-    /// The platform of this name; `None` if the tool does not know it.
+    /// The platform of this name, or that of environments; `None` if the tool does not know it.
     pub fn get(&self, name: &str) -> Option<&Arc<dyn DynPlatform>> {
+        if name == ENVIRONMENT {
+            return Some(&self.environment);
+        }
         self.all.iter().find(|platform| platform.name() == name)
     }
 

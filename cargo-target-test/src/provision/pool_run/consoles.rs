@@ -12,7 +12,7 @@ use std::{
 
 use super::PoolRun;
 use crate::{
-    provision::{platform::read_end, pool::Record},
+    provision::{platform::read_end, pool::Record, unit},
     run_event::RunEventKind,
     secret, sync,
 };
@@ -27,16 +27,16 @@ const TAIL: u64 = 16 << 10;
 pub(super) struct Consoles {
     /// The folder of the copies; without one, nothing is copied.
     folder: OnceLock<PathBuf>,
-    /// The files of failed instances, by record.
+    /// The files of failed machines, by unique name.
     files: Mutex<BTreeMap<String, PathBuf>>,
 }
 
 impl Consoles {
-    /// Returns the file for the console of a record, another one for each record; `None` if nothing is copied.
+    /// Returns the file for the console of a machine, another one for each record; `None` if nothing is copied.
     fn file(&self, record: &Record) -> Option<PathBuf> {
         let folder = self.folder.get()?;
         let mut files = sync::lock(&self.files);
-        if let Some(known) = files.get(&record.id) {
+        if let Some(known) = files.get(&record.spec.unique) {
             return Some(known.clone());
         }
         let name = record.name();
@@ -45,12 +45,12 @@ impl Consoles {
             number => folder.join(format!("{name}.{number}.log")),
         });
         let file = { free }.find(|file| !files.values().any(|known| known == file))?;
-        files.insert(record.id.clone(), file.clone());
+        files.insert(record.spec.unique.clone(), file.clone());
         Some(file)
     }
 
     fn is_failed(&self, record: &Record) -> bool {
-        sync::lock(&self.files).contains_key(&record.id)
+        sync::lock(&self.files).contains_key(&record.spec.unique)
     }
 }
 
@@ -63,26 +63,32 @@ impl PoolRun {
     /// Notes that an instance failed, or that a case failed on it: its console is copied before it is deleted, and at the end
     /// of the run.
     pub(in crate::provision) fn note_failed(&self, record: &Record) {
-        let _ = self.consoles.file(record);
+        for machine in unit::machines(record).unwrap_or_default() {
+            let _ = self.consoles.file(&machine);
+        }
     }
 
     /// Copies the console of an instance that failed just now, and emits its end.
     pub(in crate::provision) fn save_console(&self, record: &Record) {
-        let Some(file) = self.copy_console(record) else {
-            return;
-        };
-        let text = read_end(&file, 0, TAIL).unwrap_or_default();
-        self.emit(RunEventKind::Console {
-            instance: record.name().to_owned(),
-            text: secret::redacted(&text).into_owned(),
-            file: Some(file),
-        });
+        for machine in unit::machines(record).unwrap_or_default() {
+            let Some(file) = self.copy_console(&machine) else {
+                continue;
+            };
+            let text = read_end(&file, 0, TAIL).unwrap_or_default();
+            self.emit(RunEventKind::Console {
+                instance: machine.name().to_owned(),
+                text: secret::redacted(&text).into_owned(),
+                file: Some(file),
+            });
+        }
     }
 
     /// Copies the console of an instance that is about to be deleted, if it failed.
     pub(super) fn save_last_console(&self, record: &Record) {
-        if self.consoles.is_failed(record) {
-            let _ = self.copy_console(record);
+        for machine in unit::machines(record).unwrap_or_default() {
+            if self.consoles.is_failed(&machine) {
+                let _ = self.copy_console(&machine);
+            }
         }
     }
 

@@ -16,10 +16,12 @@ use super::{PoolRun, Preparer, deploy::cancelled};
 use crate::{
     error::{Error, Result},
     failpoint,
-    playbook::{Lifecycle, OnDirty, Playbook, PlaybookTarget, PoolSettings},
+    playbook::{
+        Lifecycle, OnDirty, Playbook, PlaybookRole, PlaybookTarget, PoolSettings, RoleMachine,
+    },
     provision::{
         WaitNotice, owner,
-        platform::{DynPlatform, InstanceSpec, Platforms, Provenance},
+        platform::{DynPlatform, InstanceSpec, Platforms, Provenance, environment},
         pool::{
             self, Disabled, HeldLock, InstanceFacts, LastHolder, Lifetime, Locked, Record,
             RecordEvent, RecordState, Seen, WhenDirty,
@@ -52,6 +54,8 @@ pub struct Wanted {
     pub features: Vec<String>,
     /// The recipe, waits, retries, and the treatment of a dirty instance.
     pub lifecycle: Lifecycle,
+    /// The roles of an environment; empty for a single machine.
+    pub roles: Vec<PlaybookRole>,
     /// True if a snapshot is saved after the preparation, for tests that want the instance restored.
     pub snapshot: bool,
     /// The settings of the pool.
@@ -84,6 +88,7 @@ impl Wanted {
             directory: target.directory.clone(),
             features: target.features.clone(),
             lifecycle: target.lifecycle.clone(),
+            roles: target.roles.clone(),
             snapshot: false,
             pool: playbook.pool.clone(),
             origin: Some(origin),
@@ -104,10 +109,47 @@ impl Wanted {
         format!("{}-{}", self.target, self.index)
     }
 
+    /// True if all machines of the unit can be restored to a snapshot.
+    pub fn can_restore(&self, platforms: &Platforms) -> bool {
+        let can = |name: &str| platforms.get(name).is_some_and(|one| one.can_restore());
+        let mut roles = self.roles.iter();
+        match self.roles.is_empty() {
+            true => self.platform.can_restore(),
+            false => roles.all(|role| can(role.target.platform)),
+        }
+    }
+
+    /// The lifecycle of one of the unit's machines.
+    pub(crate) fn lifecycle_of(&self, machine: &Record) -> &Lifecycle {
+        let place = machine.spec.place.as_ref();
+        let role = place.and_then(|place| self.roles.iter().find(|role| role.role == place.role));
+        role.map_or(&self.lifecycle, |role| &role.target.lifecycle)
+    }
+
     /// True if the record is of this instance, with the same definition.
     fn is(&self, record: &Record) -> bool {
         let spec = &record.spec;
         (&spec.target, spec.index, &record.hash) == (&self.target, self.index, &self.hash)
+    }
+
+    /// The platforms and specs of the unit's machines, before the pool has set their unique names.
+    ///
+    /// # Errors
+    /// Fails if a platform is unknown.
+    pub fn specs(
+        &self,
+        platforms: &Platforms,
+    ) -> Result<Vec<(Arc<dyn DynPlatform>, InstanceSpec)>> {
+        let spec = self.spec("");
+        if self.roles.is_empty() {
+            return Ok(vec![(Arc::clone(&self.platform), spec)]);
+        }
+        let machines = environment::machines(&spec, None)?.into_iter();
+        let known = |(machine, spec): (RoleMachine, _)| {
+            let platform = platforms.known(&machine.platform, None)?;
+            Ok((Arc::clone(platform), spec))
+        };
+        machines.map(known).collect()
     }
 
     /// The spec for the platform, before the pool has set the unique name and the folder.

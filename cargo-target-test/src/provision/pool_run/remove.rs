@@ -27,7 +27,7 @@ use crate::{
         pool::{
             self, HeldLock, LastHolder, Locked, Pool, Record, RecordEvent, RecordState, cannot,
         },
-        prepare,
+        prepare, unit,
     },
     run_event::{CleanUp, InstanceNote, RunEventKind},
     secret::redacted,
@@ -501,7 +501,14 @@ impl Remover<'_> {
 
     /// Kills commands on this host that a dead holder or an interrupted preparation left, and waits for those that
     /// cannot be killed. A created machine is deleted with its processes.
-    fn kill_left(&self, record: &Record) -> Result<()> {
+    fn kill_left(&self, unit: &Record) -> Result<()> {
+        let machines = unit::machines(unit)?;
+        machines
+            .iter()
+            .try_for_each(|machine| self.kill_left_on(machine))
+    }
+
+    fn kill_left_on(&self, record: &Record) -> Result<()> {
         let reach = record.deployed.as_ref().map(|deployed| &deployed.reach);
         if !matches!(reach, Some(Reach::Local(_))) {
             return Ok(());

@@ -11,7 +11,10 @@ use std::{
 
 use tokio::time;
 
-use super::run::{SHORT, Shell};
+use super::{
+    links,
+    run::{SHORT, Shell},
+};
 use crate::{
     connect::{self, Reach, Transport, shell},
     error::{Error, ErrorKind, Result},
@@ -186,6 +189,7 @@ impl BringUp<'_> {
         let transport = self.instance.connect();
         transport.knock(patience).await?;
         transport.probe(self.limit).await?;
+        self.configure_links(&transport).await?;
         Ok(transport)
     }
 
@@ -219,7 +223,18 @@ impl BringUp<'_> {
         let fresh = Shell::new(transport, at.mark.clone());
         match boot_id(&fresh).await? == before {
             true => Err(Error::infra("it has not rebooted yet")),
-            false => Ok(fresh),
+            false => {
+                self.configure_links(&fresh.transport).await?;
+                Ok(fresh)
+            }
+        }
+    }
+
+    /// Gives the links of the instance their addresses: a boot forgets them.
+    async fn configure_links(&self, transport: &Arc<dyn Transport>) -> Result<()> {
+        match &self.instance.origin {
+            Some(origin) => links::configure(transport, &origin.spec.nics).await,
+            None => Ok(()),
         }
     }
 

@@ -29,7 +29,7 @@ impl Preparation<'_> {
 
     /// Reboots the instance, and gives `at` a new connection.
     pub(super) async fn reboot(&self, at: &mut Shell) -> Result<()> {
-        let bring_up = self.bring_up(self.wanted.lifecycle.ready_timeout);
+        let bring_up = self.bring_up(self.lifecycle.ready_timeout);
         *at = bring_up.reboot(at, ErrorKind::Infra).await?;
         self.machines.add(self.record, at).await
     }

@@ -65,7 +65,7 @@ impl Preparation<'_> {
             &*recipe.directory,
         );
         let of = format!("`recipe-env` of target `{}`", spec.target);
-        let of_target = (&self.wanted.lifecycle.recipe_env, of, &*spec.directory);
+        let of_target = (&self.lifecycle.recipe_env, of, &*spec.directory);
         let env = [own, of_target].into_iter().flat_map(bound).collect();
         sync::blocking(move || secret::values(&env)).await
     }

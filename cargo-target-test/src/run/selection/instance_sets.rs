@@ -65,7 +65,7 @@ impl Selection {
         let restores = |case: &&plan::Case| self.reuse(case.test) == Reuse::Snapshot;
         if self.run.keep_targets.is_some() || cases.iter().any(restores) {
             for one in &mut wanted {
-                one.snapshot = one.platform.can_restore();
+                one.snapshot = one.can_restore(&self.workspace.platforms);
             }
         }
         let (label, cost) = (target.label.clone(), target.cost);

@@ -57,6 +57,7 @@ impl Selection {
         let (path, mut start) = self.start_of(case.test, prefix);
         let metadata = self.inventory.tests[case.test].declared();
         start.expect_fail.clone_from(&case.expect_fail);
+        start.variant.clone_from(&case.variant);
         let rules = &self.workspace.playbook.rules;
         let by_default = self
             .run
@@ -68,7 +69,7 @@ impl Selection {
             info: Arc::clone(&case.info),
             instance_set: Arc::clone(instance_set),
             count: case.count,
-            needs: plan::asked(&metadata.requirements, &target.assured),
+            needs: plan::asked(metadata, target),
             full_name: self.full_name(case.test),
             reuse: self.reuse(case.test),
             fresh: metadata.fresh == Some(true),
@@ -94,6 +95,7 @@ impl Selection {
             ignored: test.ignored,
             timeout: timeout.and_then(|text| humantime::parse_duration(text).ok()),
             expect_fail: Vec::new(),
+            variant: None,
         };
         (binary.path.clone().into_std_path_buf(), start)
     }

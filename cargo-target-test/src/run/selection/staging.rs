@@ -43,6 +43,7 @@ pub(super) fn choosing<'a>(
         criteria: &rules.criteria,
         expressions,
         overrides: &rules.overrides,
+        variants: &rules.variants,
         prefer: tests.choosing.prefer.unwrap_or_default(),
         order: order(&tests.choosing),
         shared: tests.nextest.has("partition"),

@@ -7,7 +7,7 @@ use std::{ops::Range, sync::Arc};
 use super::Workspace;
 use crate::{
     error::Result,
-    playbook::{self, OnDirty, Recipe},
+    playbook::{self, Lifecycle, OnDirty, Recipe},
     provision::{
         self, Wanted,
         platform::{DynPlatform, InstanceSpec},
@@ -41,12 +41,14 @@ impl Workspace {
             let checked = wanted.platform.check(&wanted.spec(""));
             let target = &self.playbook.targets[number];
             checked.map_err(|error| self.playbook.in_target(target, error))?;
-            self.check_recipe(&wanted)?;
+            self.check_recipe(&wanted.lifecycle)?;
+            let mut roles = wanted.roles.iter().map(|role| &role.target.lifecycle);
+            roles.try_for_each(|lifecycle| self.check_recipe(lifecycle))?;
         }
         Ok(())
     }
 
-    /// Returns the platform and instance specification of every target, without requesting an instance.
+    /// Returns the platform and instance specification of every target and every machine of an environment, without requesting an instance.
     ///
     /// # Errors
     /// Fails if a platform is unknown.
@@ -54,8 +56,7 @@ impl Workspace {
         let mut specs = Vec::new();
         for number in 0..self.playbook.targets.len() {
             for wanted in self.wanted(number, 1)? {
-                let spec = wanted.spec("");
-                specs.push((wanted.platform, spec));
+                specs.extend(wanted.specs(&self.platforms)?);
             }
         }
         Ok(specs)
@@ -78,12 +79,12 @@ impl Workspace {
     }
 
     /// Checks that the files of an instance's recipes exist.
-    fn check_recipe(&self, wanted: &Wanted) -> Result<()> {
-        let clean = match &wanted.lifecycle.on_dirty {
+    fn check_recipe(&self, lifecycle: &Lifecycle) -> Result<()> {
+        let clean = match &lifecycle.on_dirty {
             Some(OnDirty::Clean(recipe)) => Some(recipe),
             _ => None,
         };
-        let mut recipes = wanted.lifecycle.recipe.iter().chain(clean);
+        let mut recipes = lifecycle.recipe.iter().chain(clean);
         let missing = recipes.find_map(|recipe| missing(recipe));
         missing.map_or(Ok(()), |(why, place)| {
             Err(self.playbook.at(&why, None, place))

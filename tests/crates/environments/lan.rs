@@ -1,0 +1,79 @@
+//! Tests that need an environment, beside one that does not.
+
+use target_fixtures::prelude::*;
+
+/// Each machine is one of its own, and answers under its role.
+#[target_test(roles = ["gateway", "tester1", "tester2"], area = "lan")]
+fn meets(env: &Environment) -> Result<()> {
+    let roles: Vec<_> = env.roles().collect();
+    assert_eq!(roles, ["gateway", "tester1", "tester2"]);
+    for role in ["gateway", "tester1", "tester2"] {
+        let target = &env[role];
+        let name = format!("{}.{role}", env.name());
+        assert_eq!(target.instance(), name);
+        target.write(format!("{}/role", home(target)?), role)?;
+    }
+    for role in ["gateway", "tester1", "tester2"] {
+        assert_eq!(env[role].cat(format!("{}/role", home(&env[role])?))?, role);
+    }
+    assert_eq!(env.targets("tester").len(), 2);
+    assert_eq!(
+        env["gateway"].run("cat prepared")?.stdout,
+        "by the recipe\n"
+    );
+    assert_eq!(
+        env["tester1"].run("ls")?.stdout.lines().next(),
+        Some("role")
+    );
+    let unknown = env.role("gatway").unwrap_err().to_string();
+    assert!(
+        unknown.contains("`gateway`, `tester1`, `tester2`"),
+        "{unknown}"
+    );
+    Ok(())
+}
+
+/// The working folder, one for each machine.
+fn home(target: &Target) -> Result<String> {
+    Ok(target.run("pwd")?.stdout.trim().to_owned())
+}
+
+/// Takes the machines as a slice.
+#[target_test(roles = ["tester"])]
+fn takes_all(targets: &[Target]) {
+    let names: Vec<_> = targets.iter().map(Target::instance).collect();
+    assert!(
+        names[0].ends_with(".gateway") && names[2].ends_with(".tester2"),
+        "{names:?}"
+    );
+}
+
+/// No machine has so many cores.
+#[target_test(roles = ["gateway"], requires("gateway.cores" = ">= 4096"))]
+fn too_large(_env: &Environment) {}
+
+#[target_test(roles = ["gateway", "printer"])]
+fn lacks_a_role(_env: &Environment) {}
+
+#[target_test(roles = ["gateway"])]
+#[should_panic(expected = "it has `gateway`, `tester1`, `tester2`")]
+fn misspells_a_role(env: &Environment) {
+    let _ = &env["gatway"];
+}
+
+/// Runs once for each variant.
+#[target_test(roles = ["gateway"])]
+fn vlan(env: &Environment) -> Result<()> {
+    let variant = env.variant().expect("a variant");
+    let vlan: u32 = variant.get("vlan")?;
+    assert_eq!(variant.name(), format!("vlan{vlan}"));
+    assert!(variant.get::<u32>("vlna").is_err());
+    Ok(())
+}
+
+/// Runs on single machines only.
+#[target_test]
+fn alone(target: &Target) -> Result<()> {
+    target.run("true")?;
+    Ok(())
+}

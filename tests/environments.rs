@@ -1,0 +1,102 @@
+//! Environments: several machines in roles, as one unit.
+
+use crate::support::{Project, here, vm};
+
+/// Tests of an environment.
+const LAN: &str = include_str!("crates/environments/lan.rs");
+
+/// Tests of machines on a network.
+const NET: &str = include_str!("crates/environments/net.rs");
+
+/// A gateway and two testers, beside a single machine.
+const PLAYBOOK: &str = r#"
+[[targets]]
+name = "single"
+platform = "local"
+count = 1
+
+[recipes.gateway]
+steps = [{ run = "echo by the recipe >prepared" }]
+
+[environments.lan]
+count = 2
+roles.gateway = { platform = "local", recipe = "gateway" }
+roles.tester = { target = "single", count = 2 }
+
+[[variants]]
+name = "vlan7"
+test = "vlan"
+params = { vlan = 7 }
+
+[[variants]]
+name = "vlan93"
+test = "vlan"
+params = { vlan = 93 }
+"#;
+
+fn project(name: &str) -> Project {
+    Project::new(name)
+        .file("tests/lan.rs", LAN)
+        .playbook(PLAYBOOK)
+}
+
+#[test]
+fn a_test_leases_all_machines_by_role() {
+    let project = project("environments-roles");
+    project
+        .run(&["--keep-targets"])
+        .code(0)
+        .line_with(&["PASS", "deploy[lan-0]"])
+        .line_with(&["PASS", "meets[lan]"])
+        .line_with(&["PASS", "takes_all[lan]"])
+        .line_with(&["PASS", "misspells_a_role[lan]"])
+        .line_with(&["PASS", "vlan[lan/vlan7]"])
+        .line_with(&["PASS", "vlan[lan/vlan93]"])
+        .line_with(&["PASS", "alone[single]"])
+        .says("8 cases: 6 passed, 2 skipped")
+        .line_with(&["lan", "5", "1", "2"])
+        .says("needs gateway.cores >= 4096, `lan-0` has ")
+        .never_says("alone[lan]");
+    for (machine, shown) in [("lan-0.gateway", "/gateway"), ("lan.tester1", "/tester1")] {
+        project
+            .run(&["exec", machine, "--", "pwd"])
+            .code(0)
+            .says(shown);
+    }
+    let named = "name one of them: `lan-0.gateway`, `lan-0.tester1`, `lan-0.tester2`";
+    project
+        .run(&["exec", "lan-0", "--", "true"])
+        .code(2)
+        .says(named);
+    let listed = project.run(&["targets"]).code(0);
+    let listed = listed.line_with(&["lan-0 ", "environment", "3 machines", "ready"]);
+    listed.line_with(&["lan-0.tester2", "local", "localhost"]);
+    // Kept environments serve the next run, and go as one.
+    let again = project.run(&["meets", "takes_all"]).code(0);
+    again.says("kept").never_says("recipe `gateway`");
+    project.run(&["targets"]).code(0).never_says("lan-");
+}
+
+/// Three machines and two networks, used by tests that put them back and by one that reboots a machine.
+#[test]
+fn virtual_machines_are_one_unit_on_networks_of_their_own() {
+    let Some(images) = here(vm::Images::build()) else {
+        return;
+    };
+    let roles = "[environments.net]\nnetworks = { lan = {}, bare = { configure = false } }\n\
+                 roles.gateway = { target = \"it\", networks = [\"lan\", \"bare\"] }\n\
+                 roles.tester = { target = \"it\", count = 2, networks = [\"lan\", \"bare\"] }\n";
+    let project = Project::new("environments-net")
+        .file("tests/net.rs", NET)
+        .playbook(&format!("{}{roles}", images.target("it")));
+    let run = |args: &[&str]| project.tool(args).patience(vm::PATIENCE).run();
+    run(&["--keep-targets", "-E", "test(restored)"])
+        .code(0)
+        .says("saving a snapshot")
+        .line_with(&["instance-seconds: net "])
+        .never_says("instances)");
+    let run = run(&["reaches", "is_bare"]).code(0);
+    run.line_with(&["Target", "net", "kept"])
+        .never_says("recycled");
+    project.run(&["targets"]).says("no targets");
+}
