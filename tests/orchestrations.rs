@@ -17,6 +17,8 @@ const EVENTS: &str = include_str!("crates/orchestrations/events.rs");
 
 /// Three instances, and the descriptions of all tests.
 const PLAYBOOK: &str = "[[targets]]\nname = \"here\"\nplatform = \"local\"\ncount = 3\n\n\
+                        [environments.pair.roles.server]\nplatform = \"local\"\n\n\
+                        [environments.pair.roles.client]\nplatform = \"local\"\n\n\
                         [orchestration]\ndescriptions = \"descriptions\"\n";
 
 const WORKS: &str = r#"{
@@ -52,6 +54,12 @@ test_name = "hangs"
 duration = "200ms"
 grace = "300ms"
 events = [{ name = "never_ends" }, { name = "collects", at_startup = false, at_teardown = true }]
+"#;
+
+const SPREADS: &str = r#"
+test_name = "spreads"
+duration = "200ms"
+events = [{ name = "meets" }]
 "#;
 
 const LASTS: &str = r#"
@@ -90,6 +98,7 @@ fn project() -> Project {
         .file("descriptions/fails_fast.toml", FAILS_FAST)
         .file("descriptions/hangs.toml", HANGS)
         .file("descriptions/lasts.toml", LASTS)
+        .file("descriptions/spreads.toml", SPREADS)
         .playbook(PLAYBOOK)
 }
 
@@ -131,11 +140,12 @@ fn orchestrations_run_their_events_and_say_how_they_ended() {
     run(&[]).code(4);
     assert_eq!(ledger(&project), [""; 0]);
 
-    let names = ["works", "panics", "fails_fast", "hangs"];
+    let names = ["works", "panics", "fails_fast", "hangs", "spreads"];
     let arguments = names.iter().flat_map(|name| ["--run-orch", name]);
     let outcome = run(&arguments.collect::<Vec<_>>()).code(100);
     let outcome = outcome
         .line_with(&["PASS", "works[here]"])
+        .line_with(&["PASS", "spreads[pair]"])
         .line_with(&["FAIL", "panics[here]"])
         .line_with(&["FAIL", "fails_fast[here]"])
         .line_with(&["FAIL", "hangs[here]"])
@@ -149,6 +159,7 @@ fn orchestrations_run_their_events_and_say_how_they_ended() {
     let given = "reported takes: device \"/clips/a b.mp4\" 3 2.5 x true [1, -2] None 640 None";
     assert_eq!(count(&lines, given), 1, "{lines:#?}");
     assert_eq!(count(&lines, "linked"), 3, "{lines:#?}");
+    assert_eq!(count(&lines, "2 machines"), 1, "{lines:#?}");
     assert_eq!(
         (count(&lines, "plays device"), count(&lines, "played")),
         (3, 3)
@@ -308,7 +319,7 @@ fn wrong_descriptions_are_refused_before_a_deploy() {
     project
         .run(&["--load-orch"])
         .code(0)
-        .says("5 orchestrations are valid");
+        .says("6 orchestrations are valid");
     project
         .run(&["--run-orch", "work"])
         .code(2)
