@@ -6,8 +6,17 @@ const FAULTS: &str = include_str!("../crates/orchestrations/faults.rs");
 
 const FAULTY: &str = r#"
 test_name = "faulty"
-duration = "4s"
-events = [{ name = "pause_target", params = { seconds = 1 } }, { name = "cut_power", at_startup = false, at_teardown = true }]
+duration = "1s"
+
+[[events]]
+name = "pause_target"
+params = { seconds = 0.3 }
+
+[[events]]
+name = "jump_clock"
+at_startup = false
+at_teardown = true
+params = { seconds = 0.1, by = 60 }
 "#;
 
 fn project(name: &str, playbook: &str) -> Project {

@@ -59,7 +59,7 @@ fn run(duration: &str, act: impl FnOnce(&Sshd, &Proxy)) -> (Outcome, Vec<String>
 
 #[test]
 fn a_link_that_breaks_costs_a_run_and_a_dead_one_the_orchestration() {
-    let (outcome, results) = run("8s", |_, proxy| proxy.cut());
+    let (outcome, results) = run("5s", |_, proxy| proxy.cut());
     let cut = results
         .iter()
         .position(|verdict| verdict == "infra")
