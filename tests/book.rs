@@ -164,8 +164,11 @@ fn commands_shown_print_what_is_shown() {
 /// Does what a page says, in a crate of its own.
 fn follow(name: &str, blocks: Vec<Block>) {
     let mut project = Project::new(&format!("book-{name}"));
-    // An earlier run of this test may have left the page's playbook.
-    let _ = fs::remove_file(project.path("target-test.toml"));
+    // An earlier run of this test may have left the page's playbook, and files that are shown after a command.
+    let after = blocks.iter().skip_while(|block| !block.is_shown_command());
+    for file in after.filter_map(Block::file).chain(["target-test.toml"]) {
+        let _ = fs::remove_file(project.path(file));
+    }
     for block in blocks {
         if let Some(file) = block.file().filter(|file| *file != "Cargo.toml") {
             let Some(text) = with_engine(&block.text) else {

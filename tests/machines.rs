@@ -2,6 +2,8 @@
 
 /// Containers that do not start, and commands that are killed in them.
 mod container;
+/// Networks of virtual machines.
+mod networks;
 /// Machines that are collected by their owner.
 mod owner;
 /// Recipes, waits, and what happens to machines that stay.

@@ -1,5 +1,7 @@
 //! Tests that run on their target: the binary is sent once, the verdicts are those of the host, and nothing stays there.
 
+mod paths;
+
 use std::{fs, path::Path};
 
 use rustix::process::Signal;
@@ -14,6 +16,7 @@ const SERVED: &str = include_str!("crates/on_target/served.rs");
 const KVD: &str = include_str!("crates/programs/kvd.rs");
 /// Ordinary tests.
 const PLAIN: &str = include_str!("crates/on_target/plain.rs");
+const ELSEWHERE: &str = include_str!("crates/on_target/elsewhere.rs");
 /// A test that uses its target.
 const USES: &str = "#[target_test]\nfn uses(target: &Target) -> Result<()> {\n    target.run(\"true\")?;\n    Ok(())\n}\n";
 /// Cargo's configuration.
@@ -41,10 +44,10 @@ fn run(project: &Project, args: &[&str]) -> Outcome {
 }
 
 /// The container has the C library, and none of this host's folders.
-fn in_container(name: &str, more: &str) -> Option<(Project, Engine)> {
+fn in_container(project: Project, more: &str) -> Option<(Project, Engine)> {
     let engine = here(Engine::with_glibc())?;
     let target = format!("{}{more}", engine.target("it"));
-    Some((project(name).playbook(&target), engine))
+    Some((project.playbook(&target), engine))
 }
 
 /// The output of a command line on a kept instance.
@@ -56,9 +59,10 @@ fn on_instance(project: &Project, line: &str) -> String {
 
 #[test]
 fn verdicts_are_those_of_the_host() {
-    let Some((project, _engine)) = in_container("on-target-container", "") else {
+    let Some((project, _engine)) = in_container(project("on-target-container"), "") else {
         return;
     };
+    let project = project.file("tests/elsewhere.rs", ELSEWHERE);
     run(
         &project,
         &["-E", ALL, "--run-ignored", "all", "--keep-targets"],
@@ -90,7 +94,7 @@ fn verdicts_are_those_of_the_host() {
 /// A limit, an interrupt and the death of the tool each end all processes of the test on its machine.
 #[test]
 fn a_test_that_is_ended_leaves_no_process() {
-    let Some((project, _engine)) = in_container("on-target-ends", "") else {
+    let Some((project, _engine)) = in_container(project("on-target-ends"), "") else {
         return;
     };
     let hangs = ["-E", "test(hangs)", "--no-capture", "--keep-targets"];
@@ -117,13 +121,18 @@ fn a_test_that_is_ended_leaves_no_process() {
 #[test]
 fn a_binary_needs_a_folder_with_room_that_runs_programs() {
     let noexec = "args = [\"--tmpfs=/tmp:rw,noexec,mode=1777\"]\n";
-    let Some((project, engine)) = in_container("on-target-folders", noexec) else {
+    let Some((project, engine)) = in_container(project("on-target-folders"), noexec) else {
         return;
     };
     let passes = ["-E", "test(passes)", "--no-capture"];
-    run(&project, &passes)
+    run(&project, &[&passes[..], &["--keep-targets"]].concat())
         .code(0)
-        .says("in /root/.cache/target-test-programs-0/");
+        .says("on its target");
+    let cached =
+        "ls -d /tmp/target-test-programs-0/*/plain-* /root/.cache/target-test-programs-0/*/plain-*";
+    let cached = on_instance(&project, &format!("{cached} 2>/dev/null; true"));
+    assert!(cached.starts_with("/root/.cache/"), "{cached}");
+    project.run(&["--delete-targets"]).code(0);
     let noexec = "args = [\"--tmpfs=/tmp:rw,noexec\", \"--tmpfs=/root:rw,noexec\"]\n";
     let project = project.playbook(&format!("{}{noexec}", engine.target("it")));
     run(&project, &passes)
@@ -137,7 +146,7 @@ fn a_binary_needs_a_folder_with_room_that_runs_programs() {
         .says("cannot run on `it-0`")
         .says("No space left on device")
         .says("0 failed, 1 infra");
-    let left = on_instance(&project, "find /tmp -type f");
+    let left = on_instance(&project, "find /tmp -type f -not -path '*/tree-*'");
     assert_eq!(left, "");
     project.run(&["--delete-targets"]).code(0);
 }
@@ -183,10 +192,11 @@ fn a_binary_is_sent_once_over_ssh() {
     let project = project.playbook(&sshd.playbook(&[("it", &["it-0"])]));
     let sent = || {
         let mut files = programs_sent(&temporary);
-        files.retain(|(_, path)| !path.ends_with("left-here"));
+        // The copies of the package's files.
+        files.retain(|(_, path)| !path.to_string_lossy().contains("/tree-"));
         files
     };
-    let words = ["-E", "not test(hangs) - test(is_elsewhere)"];
+    let words = ["-E", "not test(hangs)"];
     run(&project, &words)
         .code(100)
         .line_with(&["SIGABRT", "aborts[it]"])
@@ -225,7 +235,7 @@ fn the_side_is_chosen() {
         let words = [&["-E", "test(passes)", "--no-capture"], more].concat();
         project.run(&words)
     };
-    let there = "/target-test-programs-";
+    let there = "on its target";
     passes(&[]).code(0).says(there);
     passes(&["--scenario", "here"]).code(0).never_says(there);
     passes(&["--scenario", "here", "--runs-on", "target"])

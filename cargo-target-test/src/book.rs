@@ -25,6 +25,7 @@ page!(machine, "machine.md");
 page!(programs, "programs.md");
 page!(on_target, "on-target.md");
 page!(environments, "environments.md");
+page!(networks, "networks.md");
 page!(talking, "talking.md");
 page!(fixtures, "fixtures.md");
 page!(metrics, "metrics.md");

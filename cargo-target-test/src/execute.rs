@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 pub use check_events::invalid_params;
 pub use executor::{Executor, Launch, Launcher, LocalLauncher, ProcessEnd};
 pub use host_process::HostProcess;
-pub use on_target::OnTarget;
+pub use on_target::{OnTarget, TestPackage, TestPackages};
 pub use shell_executor::ShellTests;
 
 /// Returns the path of one part of an attempt's output: `stdout`, `stderr`, `log` or `artifacts`.

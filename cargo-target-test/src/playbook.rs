@@ -82,7 +82,7 @@ pub use self::{
     reference::KeyReference,
     reports::{NotifyOn, NotifySettings, ReportSettings},
     scenario::{Mode, Scenario, chosen as chosen_scenarios, matches, staged},
-    schema::{HistorySettings, PoolSettings, Select, Store},
+    schema::{HistorySettings, OnTargetSettings, PoolSettings, Select, Store},
     tables::{Defaults, MetadataKey, MetadataSettings, Rules},
     variants::TestVariant,
     wait::{Pattern, Wait},
@@ -114,6 +114,9 @@ pub struct Playbook {
     /// The `[history]` table; its path is absolute.
     #[serde(skip_serializing_if = "HistorySettings::is_default")]
     pub history: HistorySettings,
+    /// The `[on-target]` table.
+    #[serde(skip_serializing_if = "OnTargetSettings::is_default")]
+    pub on_target: OnTargetSettings,
     /// The `[orchestration]` table.
     #[serde(skip_serializing_if = "OrchestrationSettings::is_default")]
     pub orchestration: OrchestrationSettings,
@@ -324,6 +327,7 @@ pub fn load(
     let (select, pool) = (written.select, written.pool.clone());
     let (report, notify) = (written.report.clone(), written.notify.clone());
     let (recipes, history) = (written.recipes.clone(), written.history.clone());
+    let on_target = written.on_target.clone();
     let orchestration = written.orchestration.clone();
     let rules = std::mem::take(&mut written.rules);
     rules.check(&recipes, written.target_names().as_deref(), &mut problems);
@@ -337,6 +341,7 @@ pub fn load(
         report,
         notify,
         history,
+        on_target,
         orchestration,
         recipes,
         rules: rules.rules,

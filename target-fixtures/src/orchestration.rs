@@ -17,7 +17,7 @@
 //!     kill_switch: &KillSwitch,
 //!     result_reporter: &Reporter,
 //! ) -> Result<()> {
-//!     let mut player = target.program("player").arg(video_path).spawn()?;
+//!     let mut player = target.program("player").arg(video_path.display()).spawn()?;
 //!     while !kill_switch.wait(Duration::from_secs(1)) {
 //!         result_reporter.info("still playing");
 //!     }

@@ -13,6 +13,7 @@ mod command;
 mod fault;
 mod frame;
 mod machine;
+mod network;
 mod orchestration;
 mod result;
 mod run;
@@ -21,6 +22,7 @@ pub use command::{Exit, Password, ShellCommand, Stream, Sudo};
 pub use fault::{Fault, FaultKind};
 pub use frame::{LONGEST, lengths_of, read_frame, write_frame};
 pub use machine::{Act, ForwardTo, Question};
+pub use network::NetworkAct;
 pub use orchestration::{InvalidParam, OrchestrationPlan, PlannedEvent};
 pub use result::{Measurement, PreviousQuery, PreviousValue, SubResult, VerdictKind};
 pub use run::{ExpectedFailure, Instance, InstanceLink, RolePlace, Run, Secret};
@@ -159,6 +161,16 @@ pub enum BrokerRequest {
         act: Act,
         /// The timeout in milliseconds.
         limit: u64,
+    },
+    /// Adds a fault to a network of a leased environment, or heals it; answered by [`Reply::Done`], a capture by
+    /// [`Reply::Answer`] with the path of its file on the host, or by [`Reply::Failed`].
+    Network {
+        /// The environment: `lan-0`.
+        environment: String,
+        /// The network's name.
+        network: String,
+        /// The action.
+        act: NetworkAct,
     },
     /// Forwards connections until this connection is closed; answered by [`Reply::Forwarded`] or
     /// [`Reply::Failed`].

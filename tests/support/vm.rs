@@ -18,11 +18,23 @@ impl Images {
     /// # Errors
     /// Why virtual machines cannot run here.
     pub(crate) fn build() -> Result<Self, String> {
+        Self::build_by("vm")
+    }
+
+    /// Builds those of the gateway's example.
+    ///
+    /// # Errors
+    /// As [`Images::build`].
+    pub(crate) fn of_gateway() -> Result<Self, String> {
+        Self::build_by("gateway")
+    }
+
+    fn build_by(example: &str) -> Result<Self, String> {
         let program = "qemu-system-x86_64";
         let found = Command::new(program).arg("--version").output();
         found.map_err(|error| format!("`{program}`: {error}"))?;
-        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("vm");
-        let built = Command::new(repository().join("examples/vm/build"))
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(example);
+        let built = Command::new(repository().join(format!("examples/{example}/build")))
             .arg(&folder)
             .output();
         let built = built.map_err(|error| error.to_string())?;

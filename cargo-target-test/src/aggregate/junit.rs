@@ -225,7 +225,11 @@ impl Aggregator for Junit {
         }
         let nextest = NextestReport::read(&self.nextest, self.since);
         if let Ok(Some(nextest)) = nextest {
-            let mut report = join::joined(nextest.0, &self.entries, &self.instances);
+            let file = match self.nextest.as_slice() {
+                [file] => Some(file.as_path()),
+                _ => None,
+            };
+            let mut report = join::joined(nextest.0, file, &self.entries, &self.instances);
             join::add_not_run(&mut report, &self.not_run);
             return self.write(&report);
         }

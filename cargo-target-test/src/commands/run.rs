@@ -70,7 +70,7 @@ fn chosen(added: Option<&[NewAggregator]>, options: RunOptions) -> Result<u8> {
         let sink = fan_out.sink();
         provisioner.emit_to(sink.clone());
         provisioner.run().save_consoles_in(folder.consoles());
-        let executor = Arc::new(nextest.on_target(folder.output())?);
+        let executor = Arc::new(nextest.on_target(folder.output(), choice.test_packages())?);
         let result = nextest
             .run(&choice.infos(), provisioner, executor, &sink)
             .await;

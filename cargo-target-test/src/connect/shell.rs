@@ -20,6 +20,7 @@ mod machine;
 mod processes;
 mod program;
 mod question;
+mod tree;
 
 pub(crate) use channel::{close_channel, open_channel, relay_channel};
 pub(crate) use facts::{FACTS, SYSTEM, facts};
@@ -38,6 +39,10 @@ use machine::{as_root, as_root_by_password};
 pub(crate) use processes::{signal, signalled, sweep};
 pub(crate) use program::{missing_libraries, program_place, unpack_program};
 pub(crate) use question::{answer, ask, unknown_reason};
+pub(crate) use tree::{
+    forget_files, list_of, make_folders, note_part, place_program, run_in_folder, run_in_view,
+    show_list, tree_facts, tree_place, unpack_tree,
+};
 
 /// The maximum length of a wrapped command in bytes, which must fit into an SSH packet.
 const LONGEST: usize = 32_000;

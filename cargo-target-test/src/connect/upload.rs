@@ -13,6 +13,7 @@ use std::{
     },
 };
 
+use flate2::{Compression, write::GzEncoder};
 use tokio::sync::mpsc;
 
 use super::{
@@ -28,9 +29,11 @@ use crate::{
 mod folder;
 mod program;
 mod same;
+mod tree;
 
 use folder::Folder;
 pub(crate) use same::hash_file;
+pub(crate) use tree::{Tree, TreePart, TreePlace, TreeRoot, ViewBy, utf8};
 
 /// The size of a chunk, in bytes.
 const CHUNK: usize = 128 << 10;
@@ -178,12 +181,30 @@ impl Transfer {
     }
 
     async fn send_folder(&self, folder: Folder, to: &str) -> Result<()> {
-        let command = own_command(shell::unpack(to, folder.mode()?), None);
+        let unpack = shell::unpack(to, folder.mode()?);
+        self.send_archive(folder, unpack, false).await
+    }
+
+    /// Sends the files of a folder to a script that unpacks them.
+    async fn send_archive(
+        &self,
+        folder: Folder,
+        unpack: String,
+        is_compressed: bool,
+    ) -> Result<()> {
+        let command = own_command(unpack, None);
         let (send, stdin) = mpsc::channel(4);
         let counted = Arc::clone(&self.moved);
         let pack = tokio::task::spawn_blocking(move || {
-            let sender = Sender(send, counted);
-            folder.pack(io::BufWriter::with_capacity(CHUNK, sender))
+            let sender = io::BufWriter::with_capacity(CHUNK, Sender(send, counted));
+            match is_compressed {
+                true => {
+                    let mut packed = GzEncoder::new(sender, Compression::fast());
+                    folder.pack(&mut packed)?;
+                    packed.finish()?.flush()
+                }
+                false => folder.pack(sender),
+            }
         });
         let unpack = self
             .transport

@@ -136,6 +136,8 @@ impl HostProcess {
             ..
         } = begun;
         let output = self.output_of(attempt);
+        let artifacts = output_file(&output, "artifacts");
+        active.collects_in(artifacts.clone());
         let around = case.instance_set.around();
         let checks = around.map_or(&[][..], |around| &around.checks);
         let before = Health::of(active.machines(), checks).await;
@@ -224,8 +226,8 @@ impl HostProcess {
             log,
             consoles,
             findings,
-            artifacts: (!case.artifacts.after(&verdict).is_empty())
-                .then(|| output_file(&output, "artifacts")),
+            artifacts: (!case.artifacts.after(&verdict).is_empty() || !said.captures.is_empty())
+                .then_some(artifacts),
             ..AttemptResult::new(verdict)
         }
     }

@@ -4,7 +4,10 @@
 // Must not know how programs are sent (see `connect`).
 
 mod channel;
+mod copies;
+mod package;
 mod passage;
+mod place;
 
 use std::{
     collections::BTreeSet,
@@ -15,13 +18,23 @@ use std::{
 
 use target_fixtures::{env, metadata::TestSide};
 
-use self::{channel::Channel, passage::PassageRules};
+pub(in crate::execute) use self::place::TestPlace;
+use self::{
+    channel::Channel,
+    copies::{CopiedTest, Copies},
+    passage::PassageRules,
+    place::Layout,
+};
+pub use self::{copies::TestPackages, package::TestPackage};
 use super::{
     Executor, HostProcess, Launcher, broker::BrokerPlace, host_process::BegunAttempt,
     programs::TestBinaries, runner,
 };
 use crate::{
-    case::{reason::DirtyReason, verdict::Verdict},
+    case::{
+        reason::{DirtyReason, SkipReason},
+        verdict::Verdict,
+    },
     error::{Error, Result},
     process,
     provision::{BoxFuture, Lease, Machine, describe},
@@ -36,6 +49,7 @@ pub struct OnTarget {
     binaries: Arc<TestBinaries>,
     /// The program of the process that stands for a test.
     runner: PathBuf,
+    copies: Copies,
     /// The names of this process's environment variables, which are not sent.
     own_variables: String,
     /// The instances and test binaries that are known to fit each other: name and hash.
@@ -61,7 +75,7 @@ impl Executor for OnTarget {
             let prepared = tokio::select! {
                 prepared = self.prepare(&begun) => prepared,
                 () = launcher.abandoned() => {
-                    Err(Error::infra("interrupted before the test began"))
+                    Err(infra("interrupted before the test began"))
                 }
             };
             match prepared {
@@ -74,10 +88,14 @@ impl Executor for OnTarget {
                         None => watch.await,
                     }
                 }
-                Err(error) => AttemptResult::new(Verdict::Infra(error.chain())),
+                Err(verdict) => AttemptResult::new(verdict),
             }
         })
     }
+}
+
+fn infra(message: &str) -> Verdict {
+    Verdict::Infra(message.to_owned())
 }
 
 /// Waits for the end of a test whose requests come through a channel.
@@ -98,24 +116,28 @@ async fn beside(
 }
 
 impl OnTarget {
-    /// Runs the tests that stay on this host by `host`.
+    /// Runs the tests that stay on this host by `host`, and those of `packages` on their machines.
     ///
     /// # Errors
     /// Fails if the path of the current executable is unknown.
-    pub fn new(host: HostProcess) -> Result<Self> {
+    pub fn new(host: HostProcess, packages: TestPackages) -> Result<Self> {
         let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
         Ok(Self {
             host,
             binaries: Arc::default(),
             runner: runner::program()?,
+            copies: Copies::new(packages),
             own_variables: names.collect::<Vec<_>>().join(" "),
             fitting: Mutex::default(),
         })
     }
 
-    /// Puts the test binary on the first machine of the lease, and returns the command of the process that stands for it,
-    /// and the channel of a test that needs the broker.
-    async fn prepare(&self, begun: &BegunAttempt<'_>) -> Result<(Command, Option<Channel>)> {
+    /// Puts the test on the first machine of the lease, and returns the command of the process that stands for it, and the
+    /// channel of a test that needs the broker. The verdict if the test cannot start.
+    async fn prepare(
+        &self,
+        begun: &BegunAttempt<'_>,
+    ) -> Result<(Command, Option<Channel>), Verdict> {
         let BegunAttempt {
             active,
             binary,
@@ -125,20 +147,30 @@ impl OnTarget {
         let first = active.instances.first();
         let machine =
             first.and_then(|first| active.machines().find(|one| one.name() == first.name));
-        let machine = machine.ok_or_else(|| Error::infra("the lease has no instance"))?;
+        let machine = machine.ok_or_else(|| infra("the lease has no instance"))?;
         let name = binary.file_name().unwrap_or_default().to_string_lossy();
         let cannot = |error: Error| {
             let text = format!("test binary `{name}` cannot run on `{}`", machine.name());
-            Error::infra(text).with_source(error)
+            Verdict::Infra(Error::infra(text).with_source(error).chain())
         };
-        let program = self.put(binary, machine).await.map_err(cannot)?;
+        let test = self.put(binary, machine).await.map_err(cannot)?;
+        if let Some(path) = self.copies.missing(&test, binary).map_err(cannot)? {
+            let reason = format!(
+                "`{path}` is compiled into the test, and `{}` cannot show files there: it has no mount namespaces, and the \
+                 path cannot be made (`--runs-on host` runs the test here)",
+                machine.name()
+            );
+            return Err(Verdict::Skip(SkipReason::Test(reason)));
+        }
         let socket = BrokerPlace::socket_in(&self.host.place.folder);
         let mut command = process::command(&self.runner);
         command.arg(runner::ON_TARGET_VERB).arg(&socket);
-        command.args([&active.id, machine.name(), &self.own_variables]);
+        let place = serde_json::to_string(&test.place);
+        let place = place.map_err(|error| infra(&error.to_string()))?;
+        command.args([&active.id, machine.name(), &self.own_variables, &place]);
         let channel = match case.has_attribute {
             true => {
-                let folder = format!("{program}.{}", active.id);
+                let folder = format!("{}.{}", test.cached, active.id);
                 let rules = PassageRules::new(&active.id, machine.name());
                 let channel = Channel::open(machine, folder, socket, rules).await;
                 Some(channel.map_err(cannot)?)
@@ -149,7 +181,7 @@ impl OnTarget {
             command.env(env::BROKER, channel.folder());
             command.envs(BrokerPlace::variables_of_test(&name, &case.full_name));
         }
-        let test = case.start.without_prefix(Path::new(&program));
+        let test = case.start.without_prefix(binary);
         command.arg(test.get_program()).args(test.get_args());
         command.envs(case.start.variables());
         command.envs(describe::environment(
@@ -159,8 +191,8 @@ impl OnTarget {
         Ok((command, channel))
     }
 
-    /// Puts a test binary on a machine that can run it, and returns its absolute path there.
-    async fn put(&self, binary: &Path, machine: &Machine) -> Result<String> {
+    /// Puts a test binary and the files of its package on a machine that can run it.
+    async fn put(&self, binary: &Path, machine: &Machine) -> Result<CopiedTest> {
         let (binaries, path) = (Arc::clone(&self.binaries), binary.to_owned());
         let binary = sync::blocking(move || binaries.read(&path)).await?;
         let misfit = |why: String| {
@@ -174,15 +206,14 @@ impl OnTarget {
         if !is_known && let Some(why) = binary.misfit(&machine.facts().await?) {
             return Err(misfit(why));
         }
-        let transfer = machine.transfer();
-        let program = transfer.put_program(&binary.path, &binary.hash).await?;
+        let test = self.copies.put(&binary, machine).await?;
         if !is_known {
-            if binary.needs_glibc() {
-                let checked = transfer.check_libraries(&program).await;
+            if binary.needs_glibc() && test.layout != Layout::Shared {
+                let checked = machine.transfer().check_libraries(&test.cached).await;
                 checked.map_err(|error| misfit(error.chain()))?;
             }
             lock(&self.fitting).insert(pair);
         }
-        Ok(program)
+        Ok(test)
     }
 }

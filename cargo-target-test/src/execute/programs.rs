@@ -22,6 +22,7 @@ use crate::{
 };
 pub use cargo_build::CargoBuild;
 use cargo_build::{BinaryId, BuildForm, Messages, has_std};
+pub(super) use elf::has_constant;
 use elf::{Arch, ElfNeeds, NeededLibc};
 
 /// The programs of a workspace.

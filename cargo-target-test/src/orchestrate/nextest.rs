@@ -28,7 +28,7 @@ use crate::{
     },
     error::Result,
     execute::{
-        Executor, HostProcess, OnTarget,
+        Executor, HostProcess, OnTarget, TestPackages,
         broker::{
             ActiveLeases, Broker, BrokerPlace, BrokerSetup, CaseTable, Clients, PreviousLookup,
         },
@@ -172,12 +172,13 @@ impl Nextest {
         }
     }
 
-    /// Returns the executor of this run's tests on both sides, which keeps their output in a folder.
+    /// Returns the executor of this run's tests on both sides, which keeps their output in a folder. `packages` are those of
+    /// the tests that run on machines.
     ///
     /// # Errors
     /// Fails if the path of the current executable is unknown.
-    pub fn on_target(&self, output: PathBuf) -> Result<OnTarget> {
-        OnTarget::new(self.host_process(output))
+    pub fn on_target(&self, output: PathBuf, packages: TestPackages) -> Result<OnTarget> {
+        OnTarget::new(self.host_process(output), packages)
     }
 
     /// Emits the last events of a run, and returns its result.

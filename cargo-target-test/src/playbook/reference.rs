@@ -21,6 +21,7 @@ const TABLES: &[(&str, &str, &str)] = &[
         "/$defs/OrchestrationSettings",
     ),
     ("history", "`[history]`", "/$defs/HistorySettings"),
+    ("on-target", "`[on-target]`", "/$defs/OnTargetSettings"),
     ("defaults", "`[defaults]`", "/$defs/Defaults"),
     ("targets", "`[[targets]]`, all platforms", "/$defs/Common"),
     (

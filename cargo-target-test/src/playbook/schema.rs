@@ -55,7 +55,11 @@ pub(super) const NAME_LENGTH: usize = 64;
 
 /// The tables and keys of a playbook.
 #[derive(JsonSchema)]
-#[schemars(deny_unknown_fields, title = "A playbook of `cargo target-test`")]
+#[schemars(
+    deny_unknown_fields,
+    rename_all = "kebab-case",
+    title = "A playbook of `cargo target-test`"
+)]
 #[expect(dead_code, reason = "only its schema is used")]
 pub(super) struct PlaybookTables {
     /// Playbooks to include, relative to this file. This file adds to them and overrides them.
@@ -65,6 +69,7 @@ pub(super) struct PlaybookTables {
     report: ReportSettings,
     notify: NotifySettings,
     history: HistorySettings,
+    on_target: OnTargetSettings,
     orchestration: OrchestrationSettings,
     /// Defaults for every target of a platform.
     platforms: BTreeMap<String, Common>,
@@ -247,6 +252,25 @@ impl Default for HistorySettings {
 }
 
 impl HistorySettings {
+    /// True if the playbook has no such table.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// The `[on-target]` table: the files of this host that tests find on their target.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct OnTargetSettings {
+    /// More files and folders than those of the test's package, relative to the playbook: `["../data", "/etc/app.toml"]`. The
+    /// whole of a folder is sent, also what git ignores.
+    pub sync: Vec<PathBuf>,
+    /// Patterns of files in the package's folder that are not sent: `["*.iso", "docs/images"]`. One without `/` is for names
+    /// at any depth, another one for paths from the folder.
+    pub exclude: Vec<String>,
+}
+
+impl OnTargetSettings {
     /// True if the playbook has no such table.
     pub fn is_default(&self) -> bool {
         *self == Self::default()

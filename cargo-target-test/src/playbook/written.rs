@@ -24,7 +24,7 @@ use super::{
     reading::{array, read, table},
     recipe::{Recipe, Step},
     reports::{NotifySettings, ReportSettings},
-    schema::{self, HistorySettings, PlaybookTables, PoolSettings, Select},
+    schema::{self, HistorySettings, OnTargetSettings, PlaybookTables, PoolSettings, Select},
     source::Sources,
     tables,
 };
@@ -46,6 +46,7 @@ pub(super) struct Written<'s> {
     /// The tables of settings that later files change key by key, by name.
     settings: BTreeMap<String, DeTable<'s>>,
     pub(super) history: HistorySettings,
+    pub(super) on_target: OnTargetSettings,
     pub(super) orchestration: OrchestrationSettings,
     targets_at: Option<Range<usize>>,
     /// True if a file has a table about tests or runs.
@@ -98,6 +99,7 @@ pub(super) fn parse<'s>(
     }
     written.pool = written.settings("pool", problems);
     written.report = written.settings("report", problems);
+    written.on_target = written.settings("on-target", problems);
     if let Some(table) = written.settings.get("notify")
         && let Some((first, _)) = table.iter().next()
         && !["command", "url"]
@@ -156,7 +158,8 @@ impl<'s> Written<'s> {
                 );
             }
             "recipes" => self.recipes.extend(recipes(value, directory, problems)),
-            "pool" | "report" | "notify" => {
+            "pool" | "report" | "notify" | "on-target" => {
+                self.has_rules |= name == "on-target";
                 let settings = self.settings.entry(name.to_owned()).or_default();
                 let of = format!("`{name}`");
                 for (key, value) in table(value, &of, problems).unwrap_or_default() {

@@ -21,13 +21,14 @@ pub use self::watch::Lost;
 use super::{
     After, Machine,
     instances::{Context, InstanceSet, LeasedRecords},
+    network::RunningNetwork,
     pool::{self, Record},
     unit,
     wrapped::Seat,
 };
 use crate::{
     case::{reason::DirtyReason, verdict::Verdict},
-    error::Result,
+    error::{Error, Result},
     process::{self, LeftProcess},
     run_event::RunEventKind,
     sync, ui,
@@ -44,6 +45,10 @@ struct LeaseState {
     id: String,
     machines: Vec<Machine>,
     watch: LossWatch,
+    /// The networks of the leased environments.
+    networks: Vec<RunningNetwork>,
+    /// True if a network may have faults.
+    disturbed: AtomicBool,
     dirty: OnceLock<DirtyReason>,
     unfinished: AtomicBool,
     /// `None` once the lease has ended.
@@ -97,10 +102,13 @@ impl Lease {
     /// A lease of machines. Needs a tokio runtime.
     pub(super) fn new(id: String, machines: Vec<Machine>, hold: Hold) -> Self {
         // Watched only if the lease can deploy replacements: each check may start a program.
+        let networks: Vec<_> = match &hold {
+            Hold::Pool(hold) => hold.units().iter().flat_map(unit::networks).collect(),
+            Hold::Wrapped(_) => Vec::new(),
+        };
         let watch = match &hold {
             Hold::Pool(hold) if !hold.sets.is_empty() => {
-                let networks = hold.units().iter().flat_map(unit::networks).collect();
-                LossWatch::start(machines.clone(), networks)
+                LossWatch::start(machines.clone(), networks.clone())
             }
             _ => LossWatch::start(Vec::new(), Vec::new()),
         };
@@ -108,6 +116,8 @@ impl Lease {
             id,
             machines,
             watch,
+            networks,
+            disturbed: AtomicBool::new(false),
             dirty: OnceLock::new(),
             unfinished: AtomicBool::new(false),
             hold: Mutex::new(Some(hold)),
@@ -133,6 +143,28 @@ impl Lease {
     pub fn role(&self, role: &str) -> impl Iterator<Item = &Machine> {
         let machines = self.0.machines.iter();
         machines.filter(move |machine| machine.role() == Some(role))
+    }
+
+    /// A network of a leased environment, to add faults to: they are healed when the lease ends.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) if the environment has no such network.
+    pub fn network(&self, environment: &str, name: &str) -> Result<&RunningNetwork> {
+        let mut networks = self.0.networks.iter();
+        let found = networks.find(|one| (one.environment(), one.name()) == (environment, name));
+        self.0
+            .disturbed
+            .fetch_or(found.is_some(), Ordering::Relaxed);
+        found.ok_or_else(|| Error::usage(format!("network `{name}` of `{environment}` not found")))
+    }
+
+    /// Ends the faults of all networks.
+    async fn heal(&self) -> Result<()> {
+        if !self.0.disturbed.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let networks = self.0.networks.clone();
+        sync::blocking(move || networks.iter().try_for_each(RunningNetwork::heal)).await
     }
 
     /// A handle that reports the loss of a machine.
@@ -193,6 +225,9 @@ impl Lease {
         };
         let is_lost = self.0.watch.lost().loss().is_some();
         self.0.watch.stop();
+        if let Err(error) = self.heal().await {
+            self.mark_dirty(DirtyReason::Lost(error.chain()));
+        }
         for machine in &self.0.machines {
             // A machine that is known to be dead is not asked.
             let well = match is_lost {

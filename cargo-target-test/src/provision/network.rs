@@ -214,6 +214,16 @@ fn switch_program() -> Result<PathBuf> {
 }
 
 impl RunningNetwork {
+    /// The network's name in the playbook: `lab`.
+    pub fn name(&self) -> &str {
+        &self.spec.name
+    }
+
+    /// The environment that it is in: `lan-0`.
+    pub fn environment(&self) -> &str {
+        &self.spec.place.instance
+    }
+
     /// The link of a machine.
     ///
     /// # Errors

@@ -65,8 +65,7 @@ impl Sniff<'_> {
     pub fn start(self) -> Result<Sniffer> {
         program(self.on, &["tcpdump"], "tcpdump")?;
         let name = format!("`{}` on `{}`", self.filter, self.on.instance());
-        let line =
-            "PATH=$PATH:/usr/sbin:/sbin exec tcpdump -l -n --immediate-mode -i \"$1\" \"$2\"";
+        let line = "PATH=$PATH:/usr/sbin:/sbin exec tcpdump -Z root -l -n --immediate-mode -i \"$1\" \"$2\"";
         let command = self.on.command(line).args([self.interface, self.filter]);
         let mut process = command.sudo().spawn()?;
         process.wait_for_text("listening on", START)?;

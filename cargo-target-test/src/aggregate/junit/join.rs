@@ -4,6 +4,7 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
+    path::Path,
     sync::Arc,
 };
 
@@ -17,12 +18,9 @@ use super::{
     entry::{Failing, JunitEntry, append, shortened},
     instances::Instances,
 };
-use crate::{
-    case::{
-        reason::{NotRunReason, SkipReason},
-        verdict::Verdict,
-    },
-    run_event::OutputFile,
+use crate::case::{
+    reason::{NotRunReason, SkipReason},
+    verdict::Verdict,
 };
 
 /// The property of a suite that names a case that has not run.
@@ -75,9 +73,11 @@ pub(super) fn add_not_run(
     }
 }
 
-/// Adds data of run events to nextest's report: infra, skips, waits for leases, and tests that the plan skips.
+/// Adds data of run events to nextest's report: infra, skips, waits for leases, and tests that the plan skips. `file` has
+/// the report with whole outputs; `None` if there are several.
 pub(super) fn joined(
     nextest: Report,
+    file: Option<&Path>,
     entries: &BTreeMap<Key, JunitEntry>,
     instances: &Instances,
 ) -> Report {
@@ -101,7 +101,7 @@ pub(super) fn joined(
                 (binary_id.into(), name.to_owned(), stress_index)
             });
             let entry = key.as_ref().and_then(|key| entries.get(key));
-            name_whole_outputs(&mut case, entry);
+            name_whole_outputs(&mut case, entry, file);
             if let Some(entry) = entry {
                 join(&mut case, entry, instances);
             }
@@ -188,27 +188,30 @@ fn attempts(status: &mut TestCaseStatus) -> (u32, impl Iterator<Item = (u32, &mu
     }
 }
 
-/// Names the file with the whole output in each shortened output of an entry. `entry` has what events say of it.
-fn name_whole_outputs(case: &mut TestCase, entry: Option<&JunitEntry>) {
+/// Names the file with the whole output in each shortened output of an entry: of those that events name, else `report`.
+fn name_whole_outputs(case: &mut TestCase, entry: Option<&JunitEntry>, report: Option<&Path>) {
     let (main, reruns) = attempts(&mut case.status);
     let name = |number, out: &mut Option<XmlString>, err: &mut Option<XmlString>| {
         let result = entry.and_then(|entry| entry.attempt(number));
-        name_whole(out, result.and_then(|result| result.stdout.as_ref()));
-        name_whole(err, result.and_then(|result| result.stderr.as_ref()));
+        for (text, kept) in [
+            (out, result.and_then(|result| result.stdout.as_ref())),
+            (err, result.and_then(|result| result.stderr.as_ref())),
+        ] {
+            name_whole(text, kept.map(|kept| kept.path.as_path()).or(report));
+        }
     };
     for (number, run) in reruns {
         name(number, &mut run.system_out, &mut run.system_err);
-        name_whole(&mut run.description, None);
+        name_whole(&mut run.description, report);
     }
     name(main, &mut case.system_out, &mut case.system_err);
     if let TestCaseStatus::NonSuccess { description, .. } = &mut case.status {
-        name_whole(description, None);
+        name_whole(description, report);
     }
 }
 
-fn name_whole(text: &mut Option<XmlString>, whole: Option<&OutputFile>) {
+fn name_whole(text: &mut Option<XmlString>, whole: Option<&Path>) {
     if let Some(end) = text.as_deref().and_then(end_of_shortened) {
-        let path = whole.map(|output| output.path.as_path());
-        *text = Some(shortened(end, path).into());
+        *text = Some(shortened(end, whole).into());
     }
 }

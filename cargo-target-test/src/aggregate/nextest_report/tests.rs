@@ -81,3 +81,25 @@ fn reports_are_read_all_or_none() {
     let error = read(&[&good, &bad], old).expect_err("no report");
     assert!(error.to_string().contains("bad`"), "{error}");
 }
+
+/// The report that the user asks nextest for keeps its outputs; those that are only read are shortened.
+#[test]
+fn outputs_are_whole_where_they_are_written_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // Without a line break at the end, which the reader of XML removes.
+    let (file, output) = (folder.path().join("x"), "a line\n".repeat(20_000) + "end");
+    let text = report("x", 1, "0.5").replace("one\ntwo", &output);
+    fs_err::write(&file, text).expect("a part");
+    let files = [file];
+    let output_of = |report: Result<Option<NextestReport>>| {
+        let report = report.expect("no error").expect("a report");
+        let case = &report.0.test_suites[0].test_cases[0];
+        case.system_out.as_ref().expect("an output").to_string()
+    };
+    let whole = NextestReport::read_whole(&files, SystemTime::UNIX_EPOCH);
+    assert_eq!(output_of(whole), output);
+    let read = output_of(NextestReport::read(&files, SystemTime::UNIX_EPOCH));
+    let end = end_of_shortened(&read).expect("shortened");
+    assert!(output.ends_with(end) && end.starts_with("a line\n"));
+    assert!((TAIL - 10..=TAIL).contains(&end.len()), "{}", end.len());
+}

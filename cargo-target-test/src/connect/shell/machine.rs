@@ -223,14 +223,23 @@ pub(crate) fn remove(path: &str) -> String {
 ///
 /// An existing folder keeps its mode, and symbolic links to folders in it are kept.
 pub(crate) fn unpack(folder: &str, mode: u32) -> String {
+    let archive = untar(folder, "tar");
     let folder = quote(folder);
-    // The owners in the archive are ignored. A new folder is private until it is complete. Other programs than GNU tar
-    // may know no `--version`, which is no error.
+    // A new folder is private until it is complete.
     format!(
         "m=; [ -d {folder} ] || {{ mkdir -p -- {folder} && chmod 700 {folder} && m={mode:o}; }} || exit; \
-         k=; case $(tar --version </dev/null 2>/dev/null) in *GNU*) k=--keep-directory-symlink ;; esac; \
-         tar -x -o $k -f - -C {folder} || exit; [ -z \"$m\" ] || chmod $m {folder}",
+         {archive} || exit; [ -z \"$m\" ] || chmod $m {folder}",
         mode = mode & 0o7777,
+    )
+}
+
+/// Returns the commands that unpack an archive from standard input into a folder; `tar` starts the program.
+pub(super) fn untar(folder: &str, tar: &str) -> String {
+    // The owners in the archive are ignored. Other programs than GNU tar may know no `--version`, which is no error.
+    format!(
+        "k=; case $(tar --version </dev/null 2>/dev/null) in *GNU*) k=--keep-directory-symlink ;; esac; \
+         {tar} -x -o $k -f - -C {folder}",
+        folder = quote(folder),
     )
 }
 

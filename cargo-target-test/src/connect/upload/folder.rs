@@ -38,6 +38,18 @@ impl Folder {
         Ok(folder)
     }
 
+    /// The files and links with these absolute paths, as a part of `/`.
+    pub(super) fn of_root<'a>(paths: impl Iterator<Item = &'a str>) -> Self {
+        let entry = |path: &str| Entry {
+            path: path.trim_start_matches('/').into(),
+            is_file: true,
+        };
+        Self {
+            root: "/".into(),
+            entries: paths.map(entry).collect(),
+        }
+    }
+
     pub(super) fn mode(&self) -> Result<u32> {
         Ok(super::mode_of(&fs_err::metadata(&self.root)?))
     }

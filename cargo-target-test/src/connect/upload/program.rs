@@ -2,15 +2,54 @@
 //!
 //! Must not know how a program is built.
 
-use std::path::Path;
+use std::{borrow::Cow, path::Path};
 
 use flate2::{Compression, read::GzEncoder};
 
-use super::{super::FileMode, Transfer, open, shell};
+use super::{super::FileMode, Transfer, TreePlace, open, shell};
 use crate::error::{Error, Result};
 
 /// The number of digits of a hash in a path.
 const DIGITS: usize = 16;
+
+/// The place of a program on an instance.
+#[derive(Debug)]
+pub(crate) struct ProgramPlace {
+    /// The absolute path.
+    pub(crate) path: String,
+    /// The form in which it is sent; `None` if it is there.
+    missing: Option<Sent>,
+}
+
+/// The form in which a program is sent.
+#[derive(Clone, Copy, Debug)]
+enum Sent {
+    Compressed,
+    Plain,
+}
+
+impl ProgramPlace {
+    /// Reads the line of [`shell::program_place`].
+    fn read(line: &str) -> Result<Self> {
+        let answer = line.split_at_checked(1);
+        let (how, path) = answer.ok_or_else(|| Error::other("no answer".to_owned()))?;
+        let missing = match how {
+            "+" => None,
+            "z" => Some(Sent::Compressed),
+            _ => Some(Sent::Plain),
+        };
+        Ok(Self {
+            path: path.to_owned(),
+            missing,
+        })
+    }
+}
+
+/// Returns the name and the folder of a program in the cache, for its path on this host and its SHA-256.
+fn in_cache<'a>((from, hash): (&'a Path, &'a str)) -> (Cow<'a, str>, &'a str) {
+    let name = from.file_name().unwrap_or_default().to_string_lossy();
+    (name, hash.get(..DIGITS).unwrap_or(hash))
+}
 
 impl Transfer {
     /// Puts a program of this host with this SHA-256 on an instance, unless the program is there, and returns its absolute
@@ -21,20 +60,48 @@ impl Transfer {
     /// # Errors
     /// The errors of [`Transfer::put`]; if no folder of the instance can hold a program.
     pub(crate) async fn put_program(&self, from: &Path, hash: &str) -> Result<String> {
-        let name = from.file_name().unwrap_or_default().to_string_lossy();
-        let hash = hash.get(..DIGITS).unwrap_or(hash);
+        let (name, hash) = in_cache((from, hash));
         let place = self.run(shell::program_place(&name, hash)?).await?;
         let said = String::from_utf8_lossy(&place.accepted()?.stdout).into_owned();
-        let (how, path) = said
-            .trim_end_matches('\n')
-            .split_at_checked(1)
-            .ok_or_else(|| Error::other("no answer".to_owned()))?;
-        match how {
-            "+" => {}
-            "z" => self.send_compressed(from, path).await?,
-            _ => self.send_file(from, path, FileMode::Set(0o755)).await?,
+        let place = ProgramPlace::read(said.trim_end_matches('\n'))?;
+        self.send_program(from, &place).await?;
+        Ok(place.path)
+    }
+
+    /// Finds the place of a program of this host with this SHA-256, the place of a tree, and the id of what the tree's list
+    /// `key` names.
+    ///
+    /// # Errors
+    /// If no folder of the instance can hold a program, or the connection is lost.
+    pub(crate) async fn find_places(
+        &self,
+        program: (&Path, &str),
+        (tree, key): (&str, &str),
+    ) -> Result<(ProgramPlace, TreePlace)> {
+        let (name, hash) = in_cache(program);
+        let place = self.run(shell::tree_place(&name, hash, tree, key)?).await?;
+        let said = String::from_utf8_lossy(&place.accepted()?.stdout).into_owned();
+        let mut lines = said.lines();
+        let mut line = || lines.next().unwrap_or_default().to_owned();
+        let (program, folder) = (ProgramPlace::read(&line())?, line());
+        let place = TreePlace {
+            folder,
+            has_gzip: !line().is_empty(),
+            sent: line(),
+        };
+        Ok((program, place))
+    }
+
+    /// Sends a program of this host to its place, unless it is there.
+    ///
+    /// # Errors
+    /// The errors of [`Transfer::put`].
+    pub(crate) async fn send_program(&self, from: &Path, to: &ProgramPlace) -> Result<()> {
+        match to.missing {
+            None => Ok(()),
+            Some(Sent::Compressed) => self.send_compressed(from, &to.path).await,
+            Some(Sent::Plain) => self.send_file(from, &to.path, FileMode::Set(0o755)).await,
         }
-        Ok(path.to_owned())
     }
 
     async fn send_compressed(&self, from: &Path, to: &str) -> Result<()> {

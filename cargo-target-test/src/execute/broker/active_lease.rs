@@ -4,6 +4,7 @@
 
 use std::{
     collections::BTreeMap,
+    path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -48,6 +49,8 @@ pub(in crate::execute) struct ActiveLease {
     orchestration: OnceLock<Arc<OrchestrationPlan>>,
     /// True once the test's orchestration must end.
     stop: watch::Sender<bool>,
+    /// The folder for the artifacts of the attempt; unset without a runner.
+    artifacts: OnceLock<PathBuf>,
     said: Mutex<TestReports>,
     pub(super) lease: Lease,
     /// True once the lease has ended; locked while it ends.
@@ -72,6 +75,8 @@ pub(in crate::execute) struct TestReports {
     /// Fixtures of this test alone that are not yet torn down.
     pub(super) fixtures: Vec<Up>,
     pub(in crate::execute) fixtures_took: FixtureTimes,
+    /// The files with captured frames, each with its network.
+    pub(in crate::execute) captures: Vec<(String, PathBuf)>,
     /// The reason the instances must not be reused.
     dirty: Option<String>,
 }
@@ -114,6 +119,7 @@ impl ActiveLease {
             programs: OnceLock::new(),
             orchestration: OnceLock::new(),
             stop: watch::Sender::new(false),
+            artifacts: OnceLock::new(),
             said: Mutex::default(),
             unfinished: AtomicUsize::new(0),
             shares: AtomicBool::new(false),
@@ -161,6 +167,22 @@ impl ActiveLease {
     /// Returns the programs that the test can start.
     pub(super) fn programs(&self) -> CasePrograms {
         self.programs.get().cloned().unwrap_or_default()
+    }
+
+    /// Sets the folder for the artifacts of the attempt.
+    pub(in crate::execute) fn collects_in(&self, folder: PathBuf) {
+        let _ = self.artifacts.set(folder);
+    }
+
+    /// Returns the folder for the artifacts of the attempt; a temporary one without a runner. It may not exist.
+    pub(super) fn artifacts(&self) -> PathBuf {
+        let temporary = || std::env::temp_dir().join(format!("target-test-{}", self.id));
+        self.artifacts.get().cloned().unwrap_or_else(temporary)
+    }
+
+    /// Records a file with the frames of a network.
+    pub(super) fn captured(&self, network: String, file: PathBuf) {
+        self.said().captures.push((network, file));
     }
 
     /// Returns the names of the instances.

@@ -84,7 +84,8 @@ impl CaseArtifacts {
     }
 }
 
-/// Collects artifacts from all instances of a lease, in parallel, into a folder per instance.
+/// Collects artifacts from all instances of a lease, in parallel, into a folder per instance, beside the captures of the
+/// networks.
 pub(super) async fn collect(
     held: &ActiveLease,
     wanted: &[Artifact],
@@ -95,7 +96,8 @@ pub(super) async fn collect(
         .attempt
         .get()
         .map_or_else(Instant::now, |(_, began)| Instant::from_std(*began));
-    for machine in held.machines() {
+    // A capture is there already; without more, the machines are not asked.
+    for machine in held.machines().filter(|_| !wanted.is_empty()) {
         let collecting = Collecting {
             machine: machine.clone(),
             folder: folder.join(machine.name()),
@@ -107,6 +109,7 @@ pub(super) async fn collect(
         instances.spawn(async move { collecting.all(&wanted).await });
     }
     let mut collected = instances.join_all().await.concat();
+    collected.extend(captures(held));
     collected.sort_by(|one, other| one.instance.cmp(&other.instance));
     let _ = std::fs::write(folder.join(LIST), list(&collected));
     for one in &collected {
@@ -116,6 +119,22 @@ pub(super) async fn collect(
         }
     }
     collected
+}
+
+/// The files with the frames of networks.
+fn captures(held: &ActiveLease) -> Vec<CollectedArtifact> {
+    let said = held.said();
+    let captures = said.captures.iter().map(|(network, file)| {
+        let length = std::fs::metadata(file).map(|file| file.len());
+        let name = file.file_name().unwrap_or_default();
+        CollectedArtifact {
+            instance: network.clone(),
+            artifact: name.to_string_lossy().into_owned(),
+            bytes: *length.as_ref().unwrap_or(&0),
+            error: length.err().map(|error| error.to_string()),
+        }
+    });
+    captures.collect()
 }
 
 /// Formats one line per artifact.

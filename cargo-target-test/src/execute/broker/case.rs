@@ -288,6 +288,13 @@ impl Server {
                 let failure = Failure::new(FailureKind::Infra, one_line(cause));
                 connection.replies.send(&Reply::Refused(failure)).await
             }
+            (false, Verdict::Skip(reason)) => {
+                let text = format!("skip: {reason}\n");
+                connection
+                    .replies
+                    .send(&Reply::Print { text, code: 0 })
+                    .await
+            }
             _ => tell(connection, &result).await,
         };
         AttemptResult {

@@ -5,6 +5,7 @@
 
 mod fixture;
 mod input;
+mod network;
 mod ports;
 mod results;
 mod transfer;
@@ -141,6 +142,11 @@ impl Client<'_> {
                 source,
                 scope,
             } => self.share(&Which { name, source }, &scope).await?,
+            BrokerRequest::Network {
+                environment,
+                network,
+                act,
+            } => network::act(held, &environment, &network, act).await,
             // Input of a command that has ended.
             BrokerRequest::Data | BrokerRequest::End | BrokerRequest::Signal { .. } => {
                 return Ok(());

@@ -57,6 +57,7 @@ impl PassageRules {
             | BrokerRequest::Record(_)
             | BrokerRequest::Previous(_)
             | BrokerRequest::SubResult(_)
+            | BrokerRequest::Network { .. }
             | BrokerRequest::FixturesTook { .. }
             | BrokerRequest::Data
             | BrokerRequest::End => Passage::Pass,

@@ -124,6 +124,21 @@ impl ElfNeeds {
     }
 }
 
+/// True if the read-only data of an ELF file contains a text; false for another file. Debug information does not count.
+pub(in crate::execute) fn has_constant(path: &Path, text: &str) -> Result<bool> {
+    let cache = ReadCache::new(fs_err::File::open(path)?.into_parts().0);
+    let Ok(file) = object::File::parse(&cache) else {
+        return Ok(false);
+    };
+    let data = file
+        .section_by_name(".rodata")
+        .map(|section| section.data());
+    let data = data
+        .transpose()
+        .map_err(|error| Error::other(error.to_string()))?;
+    Ok(memchr::memmem::find(data.unwrap_or_default(), text.as_bytes()).is_some())
+}
+
 /// Returns the C library of a program with this interpreter and these names in its dynamic string table.
 fn needed(interpreter: Option<&[u8]>, names: &[u8]) -> NeededLibc {
     let Some(interpreter) = interpreter else {
@@ -154,6 +169,17 @@ mod tests {
         assert!(needs.fits_arch(std::env::consts::ARCH) && needs.libc != NeededLibc::None);
         let manifest = Path::new(env!("CARGO_MANIFEST_PATH"));
         assert_eq!(ElfNeeds::read(manifest).expect("a file"), None);
+    }
+
+    #[test]
+    fn paths_that_are_compiled_in_are_found() {
+        let this = std::env::current_exe().expect("the test binary");
+        let own = env!("CARGO_MANIFEST_DIR");
+        assert!(has_constant(&this, own).expect("an ELF file"));
+        let other: String = own.chars().rev().collect();
+        assert!(!has_constant(&this, &other).expect("an ELF file"));
+        let manifest = Path::new(env!("CARGO_MANIFEST_PATH"));
+        assert!(!has_constant(manifest, own).expect("a file"));
     }
 
     #[test]

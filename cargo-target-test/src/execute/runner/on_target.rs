@@ -22,7 +22,7 @@ use target_fixtures::wire::{
 };
 
 use super::{child::gone, exit_of, infra, wrong_call};
-use crate::{case::verdict::EXIT_INFRA, error::Result, process, ui};
+use crate::{case::verdict::EXIT_INFRA, error::Result, execute::on_target::TestPlace, process, ui};
 
 /// Variables that Cargo and nextest give to a test although this process has them too, by the start of their names.
 const GIVEN: [&str; 6] = [
@@ -44,20 +44,21 @@ const OF_HOST: [&str; 7] = [
     "RUSTUP_TOOLCHAIN",
 ];
 
-/// Runs a test on an instance: socket, lease, instance, the names of the tool's own variables, the command.
+/// Runs a test on an instance: socket, lease, instance, the names of the tool's own variables, the place, the command.
 pub(super) fn main(arguments: Vec<OsString>) -> Result<u8> {
     let mut words = arguments.into_iter();
     let mut next = || words.next().ok_or_else(wrong_call);
     let socket = PathBuf::from(next()?);
     let mut text = || next().and_then(|word| word.into_string().map_err(|_| wrong_call()));
-    let (lease, instance, own) = (text()?, text()?, text()?);
+    let (lease, instance, own, place) = (text()?, text()?, text()?, text()?);
+    let place = serde_json::from_str(&place).map_err(|_| wrong_call())?;
     let words: Vec<_> = words
         .map(|word| word.into_string().map_err(|_| wrong_call()))
         .collect::<Result<_>>()?;
     let own: BTreeSet<_> = own.split(' ').collect();
     let given = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    let command = command(&words, given.filter(|(name, _)| is_sent(name, &own)))?;
+    let command = command(&place, words, given.filter(|(name, _)| is_sent(name, &own)))?;
     let signals = PassedSignals::catch()?;
     let ended = match RemoteTest::start(&socket, lease, instance, command) {
         Ok(mut test) => test.follow(&signals),
@@ -79,28 +80,26 @@ fn is_sent(name: &str, own: &BTreeSet<&str>) -> bool {
     !OF_HOST.contains(&name) && (is_given || !own.contains(name))
 }
 
-/// Returns the command of a test with these variables, in the folder of its binary. A shell does not take all names, such
-/// as `CARGO_BIN_EXE_my-tool`: `env` sets those. The test replaces the shell, so that its signal is that of the command.
+/// Returns the command of a test with these variables at its place. A shell does not take all names, such as
+/// `CARGO_BIN_EXE_my-tool`: `env` sets those. The test replaces the shell, so that its signal is that of the command.
 fn command(
-    words: &[String],
+    place: &TestPlace,
+    words: Vec<String>,
     given: impl Iterator<Item = (String, String)>,
 ) -> Result<ShellCommand> {
     let is_plain = |name: &str| name.bytes().all(|b| b == b'_' || b.is_ascii_alphanumeric());
+    let given = given.map(|(name, value)| (name, place.path(value)));
     let (env, odd): (BTreeMap<_, _>, BTreeMap<_, _>) =
         given.partition(|(name, _)| is_plain(name) && !name.starts_with(char::is_numeric));
-    let binary = words.first().map(Path::new).and_then(Path::parent);
-    let directory = binary.map(|folder| folder.to_string_lossy().into_owned());
-    let mut line = vec!["exec".to_owned()];
+    let mut line = ["set", "--"].map(str::to_owned).to_vec();
     line.extend((!odd.is_empty()).then(|| "env".to_owned()));
-    line.extend(
-        odd.into_iter()
-            .map(|(name, value)| format!("{name}={value}")),
-    );
-    line.extend_from_slice(words);
+    let odd = odd.into_iter();
+    line.extend(odd.map(|(name, value)| format!("{name}={value}")));
+    line.extend(words.into_iter().map(|word| place.path(word)));
+    let line = shlex::try_join(line.iter().map(String::as_str)).map_err(|_| wrong_call())?;
     Ok(ShellCommand {
-        line: shlex::try_join(line.iter().map(String::as_str)).map_err(|_| wrong_call())?,
+        line: format!("{line}; {}", place.script),
         env,
-        directory,
         ..ShellCommand::default()
     })
 }
@@ -256,13 +255,18 @@ mod tests {
     fn names_that_a_shell_refuses_are_set_too() {
         let given = |name: &str| (name.to_owned(), "a b".to_owned());
         let words = ["/c/h1/smoke", "--exact", "a::b"].map(str::to_owned);
-        let plain = command(&words, [given("A_1")].into_iter()).expect("a command");
-        assert_eq!(plain.line, "exec /c/h1/smoke --exact a::b");
-        assert_eq!(plain.directory.as_deref(), Some("/c/h1"));
+        let mut place = TestPlace::default();
+        place.script = "exec \"$@\"".to_owned();
+        let plain = command(&place, words.to_vec(), [given("A_1")].into_iter());
+        let plain = plain.expect("a command");
+        assert_eq!(plain.line, "set -- /c/h1/smoke --exact a::b; exec \"$@\"");
         assert_eq!(plain.env, BTreeMap::from([given("A_1")]));
-        let odd = command(&words[..1], [given("A_my-tool"), given("1")].into_iter());
-        let odd = odd.expect("a command");
-        assert_eq!(odd.line, "exec env '1=a b' 'A_my-tool=a b' /c/h1/smoke");
+        let odd = [given("A_my-tool"), given("1")].into_iter();
+        let odd = command(&place, words[..1].to_vec(), odd).expect("a command");
+        assert_eq!(
+            odd.line,
+            "set -- env '1=a b' 'A_my-tool=a b' /c/h1/smoke; exec \"$@\""
+        );
         assert!(odd.env.is_empty());
     }
 }

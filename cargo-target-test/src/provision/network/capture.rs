@@ -18,7 +18,7 @@ pub(super) struct Capture(BufWriter<File>);
 impl Capture {
     /// Creates the file with its header.
     pub(super) fn create(path: &Path) -> io::Result<Self> {
-        let mut capture = Self(BufWriter::new(File::create(path)?));
+        let mut capture = Self(BufWriter::new(File::create_new(path)?));
         let version = 2 | 4 << 16;
         capture.numbers([0xa1b2_c3d4, version, 0, 0, LONGEST, ETHERNET])?;
         capture.flush()?;

@@ -2,13 +2,17 @@
 //!
 //! Must not know how a program is built.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use super::Selection;
 use crate::{
     error::Result,
-    execute::programs::{CargoBuild, CasePrograms, DeclaringTest, Programs},
-    plan,
+    execute::{
+        TestPackage, TestPackages,
+        programs::{CargoBuild, CasePrograms, DeclaringTest, Programs},
+    },
+    inventory, plan,
+    playbook::resolve_path,
 };
 
 impl Selection {
@@ -52,6 +56,38 @@ impl Selection {
                 .triple
                 .as_deref(),
         })
+    }
+
+    /// Returns the packages of all test binaries, with what their tests need on a machine.
+    pub fn test_packages(&self) -> TestPackages {
+        let build = &self.summary.rust_build_meta;
+        let playbook = &self.workspace.playbook;
+        let build_directory = build.build_directory.as_ref();
+        let build_directory = build_directory.unwrap_or(&build.target_directory);
+        let mut packages = BTreeMap::new();
+        let mut package_of = |binary: &inventory::Binary| {
+            let known = packages.entry(binary.package_id.clone());
+            let package = known.or_insert_with(|| {
+                let programs = build.non_test_binaries.get(&binary.package_id);
+                let programs = programs.into_iter().flatten();
+                let programs = programs.map(|one| build.target_directory.join(&one.path));
+                let output = build.build_script_out_dirs.get(&binary.package_id);
+                let output = output.map(|output| build_directory.join(output));
+                let sync = playbook.on_target.sync.iter();
+                Arc::new(TestPackage {
+                    folder: binary.cwd.clone().into(),
+                    target_directory: build.target_directory.clone().into(),
+                    built: programs.chain(output).map(Into::into).collect(),
+                    sync: sync
+                        .map(|path| resolve_path(&playbook.directory, path))
+                        .collect(),
+                    exclude: playbook.on_target.exclude.clone(),
+                })
+            });
+            (binary.path.clone().into(), Arc::clone(package))
+        };
+        let binaries = self.inventory.binaries.iter();
+        binaries.map(&mut package_of).collect()
     }
 
     fn declared_programs(&self, case: &plan::Case) -> &[String] {

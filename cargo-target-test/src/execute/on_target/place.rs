@@ -1,0 +1,265 @@
+//! The place of a test on its machine: how the machine shows the paths of this host, without touching its own files.
+//!
+//! Must not know which files a test needs, nor how they are sent.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    connect::{
+        shell,
+        upload::{TreeRoot, ViewBy},
+    },
+    error::Result,
+    provision::{Machine, platform::Ownership},
+};
+
+/// The way in which a machine shows the paths of this host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Layout {
+    /// The machine has these files: it is this host, or shares them.
+    Shared,
+    /// Copies are at the same paths.
+    Plain,
+    /// Copies are at the same paths in a mount namespace of the test.
+    View(ViewBy),
+    /// Copies are elsewhere: paths that are compiled into the test are missing.
+    Moved,
+}
+
+/// The facts of a machine about paths.
+#[derive(Debug, Default, PartialEq)]
+struct PathFacts {
+    is_shared: bool,
+    is_free: bool,
+    view: Option<ViewBy>,
+}
+
+impl PathFacts {
+    fn read(said: &str) -> Self {
+        let mut facts = Self::default();
+        for word in said.lines() {
+            match word {
+                "shared" => facts.is_shared = true,
+                "free" => facts.is_free = true,
+                "root" => facts.view = Some(ViewBy::Root),
+                "user" => facts.view = Some(ViewBy::User),
+                "fake-root" => facts.view = Some(ViewBy::FakeRoot),
+                _ => {}
+            }
+        }
+        facts
+    }
+
+    /// Returns the layouts to try, best first. Two instances of machines that we did not create may be one, and then must not
+    /// share a folder.
+    fn layouts(&self, ownership: Ownership) -> Vec<Layout> {
+        let shared = self.is_shared.then_some(Layout::Shared);
+        let view = self.view.map(Layout::View);
+        // Without a new root, ids cannot be mapped twice.
+        let simple = (self.view == Some(ViewBy::User)).then_some(Layout::View(ViewBy::FakeRoot));
+        let views = view.into_iter().chain(simple);
+        let mut layouts: Vec<_> = match ownership {
+            // A created machine that has a file of this host shares its folders.
+            Ownership::Created => {
+                let plain = Some(Layout::Plain).filter(|_| shared.is_none());
+                shared.into_iter().chain(plain).chain(views).collect()
+            }
+            Ownership::Ephemeral => shared.into_iter().chain(views).collect(),
+            Ownership::Existing => {
+                let free = self.is_free.then_some(Layout::Plain);
+                views.chain(shared).chain(free).collect()
+            }
+        };
+        layouts.push(Layout::Moved);
+        layouts
+    }
+}
+
+/// The paths that a machine must show.
+pub(super) struct WantedPaths<'a> {
+    /// The folder of the tree on the machine.
+    pub(super) tree: &'a str,
+    pub(super) roots: &'a [TreeRoot],
+    /// The folders in which tests write.
+    pub(super) folders: &'a [String],
+    /// Files of this host that a machine has only if it shares them.
+    pub(super) marks: &'a [String],
+}
+
+/// The test binary of a test.
+pub(super) struct PlacedTest<'a> {
+    /// The path in the cache of the machine.
+    pub(super) cached: &'a str,
+    /// The path on this host.
+    pub(super) path: &'a str,
+    /// The working folder on this host.
+    pub(super) folder: &'a str,
+}
+
+impl Layout {
+    /// Returns the first layout that works on a machine.
+    ///
+    /// # Errors
+    /// If the machine does not answer.
+    pub(super) async fn choose(machine: &Machine, wanted: &WantedPaths<'_>) -> Result<Self> {
+        let ask = shell::tree_facts(wanted.tree, wanted.roots, wanted.marks)?;
+        let said = machine.run(&ask).await?.accepted()?;
+        let facts = PathFacts::read(&String::from_utf8_lossy(&said.stdout));
+        let record = machine.record();
+        let ownership = record.map_or(Ownership::Existing, |record| record.ownership);
+        for layout in facts.layouts(ownership) {
+            if layout.works(machine, wanted).await? {
+                return Ok(layout);
+            }
+        }
+        Ok(Self::Moved)
+    }
+
+    /// Makes the folders; true if the machine can show them.
+    async fn works(self, machine: &Machine, wanted: &WantedPaths<'_>) -> Result<bool> {
+        let Some(prefix) = self.prefix(wanted.tree) else {
+            return Ok(true);
+        };
+        let make = shell::make_folders(wanted.tree, &prefix, wanted.folders)?;
+        let made = machine.run(&make).await?;
+        match (made.accepted(), self) {
+            (Ok(_), Self::View(_)) => {}
+            (Err(error), Self::Moved) => return Err(error),
+            (made, _) => return Ok(made.is_ok()),
+        }
+        let folder = wanted.folders.first().map_or("/", String::as_str);
+        let enter = self.enter(wanted.tree, wanted.roots, folder);
+        let line = format!("set -- true; {enter}");
+        let ended = machine.run(&line).await?;
+        Ok(ended.accepted().is_ok())
+    }
+
+    /// Returns the folder below which the machine has the copies; `None` if nothing is copied.
+    pub(super) fn prefix(self, tree: &str) -> Option<String> {
+        match self {
+            Self::Shared => None,
+            Self::Plain => Some(String::new()),
+            Self::View(_) | Self::Moved => Some(format!("{tree}/root")),
+        }
+    }
+
+    /// Returns the script that runs its arguments in a folder of this host.
+    fn enter(self, tree: &str, roots: &[TreeRoot], folder: &str) -> String {
+        match self {
+            Self::View(by) => shell::run_in_view(by, tree, roots, folder),
+            _ => shell::run_in_folder(&(self.prefix(tree).unwrap_or_default() + folder)),
+        }
+    }
+
+    /// Returns the place of a test.
+    pub(super) fn place(self, tree: &str, roots: &[TreeRoot], test: &PlacedTest<'_>) -> TestPlace {
+        let prefix = self.prefix(tree);
+        let put = prefix
+            .as_ref()
+            .map(|prefix| shell::place_program(test.cached, &format!("{prefix}{}", test.path)));
+        let enter = self.enter(tree, roots, test.folder);
+        let moved = prefix.filter(|_| self == Self::Moved);
+        TestPlace {
+            script: put.unwrap_or_default() + &enter,
+            moved: moved.map(|prefix| MovedPaths {
+                prefix,
+                roots: roots.iter().map(|root| root.path.clone()).collect(),
+            }),
+        }
+    }
+}
+
+/// The place of a test on its machine, for the process that stands for the test.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct TestPlace {
+    /// The script that runs its arguments there.
+    pub(crate) script: String,
+    moved: Option<MovedPaths>,
+}
+
+/// Paths of this host that the machine has elsewhere.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct MovedPaths {
+    /// The folder below which they are.
+    prefix: String,
+    roots: Vec<String>,
+}
+
+impl TestPlace {
+    /// Returns the path of the machine for a path of this host; other text as it is.
+    pub(crate) fn path(&self, text: String) -> String {
+        let is_in = |root: &String| {
+            let rest = text.strip_prefix(root.as_str());
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        match &self.moved {
+            Some(moved) if moved.roots.iter().any(is_in) => moved.prefix.clone() + &text,
+            _ => text,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_own_files_of_machines_are_not_touched() {
+        use Layout::{Moved, Plain, Shared, View};
+        use Ownership::{Created, Ephemeral, Existing};
+        let facts = PathFacts::read;
+        let user = [View(ViewBy::User), View(ViewBy::FakeRoot)];
+        for (said, ownership, expected) in [
+            ("free", Created, vec![Plain, Moved]),
+            (
+                "free\nroot",
+                Created,
+                vec![Plain, View(ViewBy::Root), Moved],
+            ),
+            ("shared", Created, vec![Shared, Moved]),
+            (
+                "shared\nroot",
+                Existing,
+                vec![View(ViewBy::Root), Shared, Moved],
+            ),
+            (
+                "free\nuser",
+                Existing,
+                [&user[..], &[Plain, Moved]].concat(),
+            ),
+            ("\nfake-root", Existing, vec![View(ViewBy::FakeRoot), Moved]),
+            ("free", Existing, vec![Plain, Moved]),
+            ("", Existing, vec![Moved]),
+            ("shared", Ephemeral, vec![Shared, Moved]),
+            ("free", Ephemeral, vec![Moved]),
+        ] {
+            assert_eq!(
+                facts(said).layouts(ownership),
+                expected,
+                "{said:?} {ownership:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn variables_name_moved_paths() {
+        let roots = ["/w/a", "/w/target"].map(str::to_owned).to_vec();
+        let moved = MovedPaths {
+            prefix: "/c/root".to_owned(),
+            roots,
+        };
+        let place = TestPlace {
+            moved: Some(moved),
+            ..TestPlace::default()
+        };
+        for (text, expected) in [
+            ("/w/a", "/c/root/w/a"),
+            ("/w/target/debug/app", "/c/root/w/target/debug/app"),
+            ("/w/ab", "/w/ab"),
+            ("0.1.0", "0.1.0"),
+        ] {
+            assert_eq!(place.path(text.to_owned()), expected);
+            assert_eq!(TestPlace::default().path(text.to_owned()), text);
+        }
+    }
+}

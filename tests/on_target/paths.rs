@@ -1,0 +1,143 @@
+//! Tests that find the files of their package on their target, at the paths of this host.
+
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt, symlink},
+};
+
+use super::{in_container, on_instance, run};
+use crate::support::{Outcome, Project, Sshd, User};
+
+const PATHS: &str = include_str!("../crates/on_target/paths.rs");
+const MOVED: &str = include_str!("../crates/on_target/moved.rs");
+/// A program that prints its path.
+const APP: &str =
+    "fn main() {\n    print!(\"{}\", std::env::current_exe().unwrap().display());\n}\n";
+
+/// A filter of system calls for containers.
+const NO_NAMESPACES: &str = r#"{"defaultAction": "SCMP_ACT_ALLOW",
+"syscalls": [{"names": ["unshare"], "action": "SCMP_ACT_ERRNO"}]}"#;
+
+fn project(name: &str) -> Project {
+    // All projects are built in one folder.
+    let named = |text: &str| text.replace("the-app", &format!("{name}-app"));
+    let project = Project::new(name)
+        .file(&format!("src/bin/{name}-app.rs"), APP)
+        .file("tests/paths.rs", &named(PATHS))
+        .file("tests/moved.rs", &named(MOVED))
+        .file("tests/data/greeting", "hello\n")
+        .file(".gitignore", "ignored\n")
+        .file("ignored", "");
+    let link = project.path("tests/data/link");
+    if !link.is_symlink() {
+        symlink("greeting", link).expect("a link");
+    }
+    for left in ["written-by-on-target", "tests/data/more"] {
+        let _ = fs::remove_file(project.path(left));
+    }
+    project
+}
+
+/// Runs the tests, which pass.
+#[track_caller]
+fn passes(project: &Project) -> Outcome {
+    run(project, &["--keep-targets", "--success-output=final"])
+        .code(0)
+        .line_with(&["PASS", "finds_the_files_of_its_package[it]"])
+        .line_with(&["PASS", "starts_a_program_of_its_package[it]"])
+        .line_with(&["PASS", "writes_as_its_user[it]"])
+}
+
+/// On a container, which is thrown away, the files are at their paths. Only what changed is sent.
+#[test]
+fn files_are_sent_once_to_a_container() {
+    let Some((project, _engine)) = in_container(project("on-target-paths"), "") else {
+        return;
+    };
+    passes(&project).says("KiB) to it-0");
+    passes(&project)
+        .says("more: false")
+        .never_says("KiB) to it-0");
+    let project = project.file("tests/data/more", "one more\n");
+    passes(&project).says("more: true").says("sent 1 file (");
+    fs::remove_file(project.path("tests/data/more")).expect("the file");
+    passes(&project)
+        .says("more: false")
+        .never_says("KiB) to it-0");
+    assert!(!project.path("written-by-on-target").exists());
+    let folder = project.path("");
+    let line = format!("ls -a {}", folder.display());
+    let there = on_instance(&project, &line);
+    assert!(there.contains("written-by-on-target"), "{there}");
+    assert!(!there.contains("ignored\n.."), "{there}");
+    project.run(&["--delete-targets"]).code(0);
+}
+
+/// The tests over SSH, as a user of this host: a machine that we did not create, which has this host's files.
+fn over_ssh(name: &str, user: Option<&User>) -> (Project, Sshd) {
+    let sshd = Sshd::start(&["it-0"]);
+    let temporary = sshd.directory().join("tmp");
+    fs::create_dir(&temporary).expect("a folder");
+    for (folder, mode) in [(sshd.directory(), 0o755), (&temporary, 0o777)] {
+        fs::set_permissions(folder, PermissionsExt::from_mode(mode)).expect("a folder");
+    }
+    let mut playbook = sshd.playbook(&[("it", &["it-0"])]);
+    if let Some(user) = user {
+        let own = format!("user = {:?}", sshd.setting("it-0", "user"));
+        playbook = playbook.replace(&own, &format!("user = {:?}", user.name()));
+    }
+    playbook += &format!("env = {{ TMPDIR = {temporary:?} }}\n");
+    let project = project(name).playbook(&playbook);
+    (project, sshd)
+}
+
+/// The user's own files stay as they are: tests see copies at the same paths.
+#[test]
+fn files_of_a_host_are_not_touched() {
+    let (project, sshd) = over_ssh("on-target-view", None);
+    let sent = "KiB) to it-0";
+    passes(&project).says(sent).says("user 0");
+    passes(&project).never_says(sent);
+    assert!(!project.path("written-by-on-target").exists());
+    drop((project, sshd));
+    let Some(user) = User::new("secret") else {
+        return;
+    };
+    let (project, _sshd) = over_ssh("on-target-view", Some(&user));
+    let uid = |name: &str| {
+        let users = fs::read_to_string("/etc/passwd").expect("users");
+        let line = users
+            .lines()
+            .find(|line| line.starts_with(&format!("{name}:")));
+        line.and_then(|line| line.split(':').nth(2))
+            .expect("a user")
+            .to_owned()
+    };
+    passes(&project)
+        .says(sent)
+        .says("set-uid programs such as `sudo` do not work")
+        .says(&format!("user {}", uid(user.name())));
+    passes(&project).never_says(sent);
+    assert!(!project.path("written-by-on-target").exists());
+}
+
+/// Where paths cannot be shown, tests that need them are skipped, and the others find the files by variables.
+#[test]
+fn tests_that_cannot_find_their_paths_are_skipped() {
+    let project = project("on-target-moved");
+    let path = project.path("");
+    let above = path.parent().expect("the folder of the projects");
+    let closed = format!("--tmpfs={}:rw,mode=755", above.display());
+    let project = project.file("seccomp.json", NO_NAMESPACES);
+    let filter = project.path("seccomp.json");
+    let filter = format!("--security-opt=seccomp={}", filter.display());
+    let more = format!("user = \"tester\"\nargs = [{closed:?}, {filter:?}]\n");
+    let Some((project, _engine)) = in_container(project, &more) else {
+        return;
+    };
+    run(&project, &[])
+        .code(0)
+        .line_with(&["PASS", "finds_moved_files[it]"])
+        .says("is compiled into the test, and `it-0` cannot show files there")
+        .line_with(&["4 cases: 1 passed, 3 skipped"]);
+}
