@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Mutex};
 
-use target_fixtures::wire::{Act, BrokerRequest, Failure, FailureKind, Reply};
+use target_fixtures::wire::{Act, BrokerRequest, Failure, FailureKind, Fault, Reply};
 
 use crate::{execute::broker::told, sync::lock};
 
@@ -122,7 +122,13 @@ impl PassageRules {
 
 /// True for actions after which no process of the machine runs, or none is reachable.
 fn ends_processes(act: &Act) -> bool {
-    act.goes_down() || matches!(act, Act::ExpectCrash | Act::Link { .. })
+    let pauses = matches!(
+        act,
+        Act::Fault {
+            fault: Fault::Pause
+        }
+    );
+    pauses || act.goes_down() || matches!(act, Act::ExpectCrash | Act::Link { .. })
 }
 
 /// The hint for what needs this host.
