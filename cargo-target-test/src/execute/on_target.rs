@@ -17,7 +17,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use target_fixtures::{env, metadata::TestSide};
+use target_fixtures::{env, metadata::TestSide, wire::Instance};
 
 pub(in crate::execute) use self::place::TestPlace;
 use self::{
@@ -148,7 +148,7 @@ impl OnTarget {
         })
     }
 
-    /// Puts the test on the first machine of the lease. The verdict if the test cannot start.
+    /// Puts the test on the first machine of the lease, or that of the case's role. The verdict if the test cannot start.
     async fn prepare(&self, begun: &BegunAttempt<'_>) -> Result<PreparedTest, Verdict> {
         let BegunAttempt {
             active,
@@ -156,7 +156,11 @@ impl OnTarget {
             case,
             ..
         } = begun;
-        let first = active.instances.first();
+        let is_place = |one: &&Instance| match (&case.role, &one.place) {
+            (Some(role), Some(place)) => [&place.machine, &place.role].contains(&role),
+            _ => true,
+        };
+        let first = active.instances.iter().find(is_place);
         let machine =
             first.and_then(|first| active.machines().find(|one| one.name() == first.name));
         let machine = machine.ok_or_else(|| infra("the lease has no instance"))?;

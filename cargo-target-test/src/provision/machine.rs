@@ -130,10 +130,16 @@ impl Machine {
         &self.shared.instance.name
     }
 
-    /// The role in which the machine was requested.
+    /// The role in which the machine was requested, or that it has in its environment.
     #[must_use]
     pub fn role(&self) -> Option<&str> {
         self.role.as_deref()
+    }
+
+    /// The machine's name in its environment: `gateway`.
+    pub(super) fn place_name(&self) -> Option<String> {
+        let place = self.record()?.spec.place.as_ref()?;
+        Some(place.machine.clone())
     }
 
     /// The mark on every process that is started on the machine: the variable `TARGET_TEST_LEASE`.
