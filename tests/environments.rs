@@ -1,5 +1,7 @@
 //! Environments: several machines in roles, as one unit.
 
+use std::os::unix::process::ExitStatusExt;
+
 use crate::support::{Project, here, vm};
 
 /// Tests of an environment.
@@ -99,6 +101,15 @@ fn virtual_machines_are_one_unit_on_networks_of_their_own() {
     run.line_with(&["Target", "net", "kept"])
         .never_says("recycled");
     project.run(&["targets"]).says("no targets");
+    // A tool that dies between two machines leaves networks and machines, all of which are accounted for.
+    let died = project
+        .tool(["is_bare"])
+        .env("TARGET_TEST_FAULT", "machine-deployed");
+    let died = died.patience(vm::PATIENCE).run();
+    assert_eq!(died.status.signal(), Some(9), "{died:?}");
+    let deleted = project.run(&["--delete-targets"]).code(0);
+    deleted.says("net-0");
+    project.run(&["gc"]).code(0).says("no orphans found");
 }
 
 /// Networks that the platforms of their machines do not have.

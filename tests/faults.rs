@@ -36,6 +36,8 @@ mod sharing;
 mod ssh;
 /// Tests that start their own broker.
 mod standalone;
+/// Environments of which a part fails.
+mod units;
 
 const TESTS: &str = include_str!("crates/faults/faults.rs");
 

@@ -277,12 +277,13 @@ fn run_served(project: &Project) {
         .says("skip: seen enough")
         .line_with(&["FAIL", "fails[it]"])
         .says("exit code 3")
+        .line_with(&["PASS", "copies_files[it]"])
         .line_with(&["PASS", "is_refused[it]"])
         .line_with(&["FAIL", "shares[it]"])
         .says("share fixture `served::shared`: not supported in a test that runs on its target")
         .line_with(&["PASS", "reaches_another[it]"])
         .line_with(&["PASS", "stays_here[it]"])
-        .line_with(&["10 cases: 6 passed, 1 skipped, 1 failed as expected, 2 failed, 0 infra"]);
+        .line_with(&["11 cases: 7 passed, 1 skipped, 1 failed as expected, 2 failed, 0 infra"]);
 }
 
 /// A test on a container without any network uses its target through the tool.

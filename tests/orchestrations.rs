@@ -1,17 +1,24 @@
 //! Orchestrations: real runs of real descriptions, however they end.
 
+/// Faults that tests cause.
+mod faults;
+/// Links that break under an event.
+mod links;
+
 use std::{fs, path::Path};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::support::{Project, eventually, examples, feed, repository};
+use crate::support::{Project, browser::Browser, eventually, examples, feed, here, repository};
 
 const TIMED: &str = include_str!("crates/orchestrations/timed.rs");
 const EVENTS: &str = include_str!("crates/orchestrations/events.rs");
 
 /// Three instances, and the descriptions of all tests.
 const PLAYBOOK: &str = "[[targets]]\nname = \"here\"\nplatform = \"local\"\ncount = 3\n\n\
+                        [environments.pair.roles.server]\nplatform = \"local\"\n\n\
+                        [environments.pair.roles.client]\nplatform = \"local\"\n\n\
                         [orchestration]\ndescriptions = \"descriptions\"\n";
 
 const WORKS: &str = r#"{
@@ -49,6 +56,12 @@ grace = "300ms"
 events = [{ name = "never_ends" }, { name = "collects", at_startup = false, at_teardown = true }]
 "#;
 
+const SPREADS: &str = r#"
+test_name = "spreads"
+duration = "200ms"
+events = [{ name = "meets" }]
+"#;
+
 const LASTS: &str = r#"
 test_name = "lasts"
 total_hours = 3
@@ -74,12 +87,18 @@ fn project() -> Project {
             &manifest("my_events", "dependencies", ""),
         )
         .file("events/src/lib.rs", EVENTS)
+        // No limit of the user's ends an orchestration.
+        .file(
+            ".config/nextest.toml",
+            "[profile.default]\nslow-timeout = { period = \"1s\", terminate-after = 1 }\n",
+        )
         .file("tests/timed.rs", &format!("{TIMED}\nuse my_events as _;\n"))
         .file("descriptions/works.json", WORKS)
         .file("descriptions/panics.toml", PANICS)
         .file("descriptions/fails_fast.toml", FAILS_FAST)
         .file("descriptions/hangs.toml", HANGS)
         .file("descriptions/lasts.toml", LASTS)
+        .file("descriptions/spreads.toml", SPREADS)
         .playbook(PLAYBOOK)
 }
 
@@ -121,11 +140,12 @@ fn orchestrations_run_their_events_and_say_how_they_ended() {
     run(&[]).code(4);
     assert_eq!(ledger(&project), [""; 0]);
 
-    let names = ["works", "panics", "fails_fast", "hangs"];
+    let names = ["works", "panics", "fails_fast", "hangs", "spreads"];
     let arguments = names.iter().flat_map(|name| ["--run-orch", name]);
     let outcome = run(&arguments.collect::<Vec<_>>()).code(100);
     let outcome = outcome
         .line_with(&["PASS", "works[here]"])
+        .line_with(&["PASS", "spreads[pair]"])
         .line_with(&["FAIL", "panics[here]"])
         .line_with(&["FAIL", "fails_fast[here]"])
         .line_with(&["FAIL", "hangs[here]"])
@@ -139,6 +159,7 @@ fn orchestrations_run_their_events_and_say_how_they_ended() {
     let given = "reported takes: device \"/clips/a b.mp4\" 3 2.5 x true [1, -2] None 640 None";
     assert_eq!(count(&lines, given), 1, "{lines:#?}");
     assert_eq!(count(&lines, "linked"), 3, "{lines:#?}");
+    assert_eq!(count(&lines, "2 machines"), 1, "{lines:#?}");
     assert_eq!(
         (count(&lines, "plays device"), count(&lines, "played")),
         (3, 3)
@@ -256,6 +277,25 @@ fn the_example_plays_for_three_hours() {
     let torn_down = fixtures.iter().filter(|event| event["torn-down"] == true);
     assert_eq!((fixtures.len(), torn_down.count()), (4, 2), "{fixtures:?}");
     project.run(&["--delete-targets"]).code(0);
+
+    let Some(mut browser) = here(Browser::start()) else {
+        return;
+    };
+    let report = feed::folder(Path::new(playbook)).join("report.html");
+    browser.open(
+        &report,
+        "document.documentElement?.dataset.ready === 'true'",
+    );
+    let lanes = browser.text("timeline.events.map(({ element }) => element.textContent).join()");
+    for lane in [
+        format!("start_playback{played}×"),
+        "start_streamer1×".to_owned(),
+        "collect_system_report1×".to_owned(),
+    ] {
+        assert!(lanes.contains(&lane), "{lanes}");
+    }
+    let drawn = browser.value("document.querySelectorAll('.lane.event path.pass').length");
+    assert_eq!(drawn, 3);
 }
 
 /// The process of the test with this name, started by a runner.
@@ -279,7 +319,7 @@ fn wrong_descriptions_are_refused_before_a_deploy() {
     project
         .run(&["--load-orch"])
         .code(0)
-        .says("5 orchestrations are valid");
+        .says("6 orchestrations are valid");
     project
         .run(&["--run-orch", "work"])
         .code(2)

@@ -143,7 +143,7 @@ pub(crate) mod testing {
 
     use crate::{
         inventory::{Binary, Inventory, Test},
-        playbook::{Definition, PlaybookTarget},
+        playbook::{Definition, PlaybookRole, PlaybookTarget},
     };
 
     pub(crate) fn target(name: &str) -> PlaybookTarget {
@@ -171,6 +171,21 @@ pub(crate) mod testing {
             param_docs: BTreeMap::new(),
             origins: BTreeMap::new(),
             places: BTreeMap::new(),
+        }
+    }
+
+    /// An environment with a machine `gateway` and two in the role `tester`.
+    pub(crate) fn environment(name: &str) -> PlaybookTarget {
+        let role = |role: &str, count: u32| PlaybookRole {
+            role: role.to_owned(),
+            target: PlaybookTarget {
+                count,
+                ..target(&format!("{name}.{role}"))
+            },
+        };
+        PlaybookTarget {
+            roles: vec![role("gateway", 1), role("tester", 2)],
+            ..target(name)
         }
     }
 

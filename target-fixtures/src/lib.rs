@@ -76,7 +76,7 @@
 //! | `any = true` | runs on one of the targets that fit, chosen by `--prefer` |
 //! | `fresh = true` | the test starts on an instance that no test has used |
 //! | `retry_on = "fresh"` | a retry runs on an instance that no test has used |
-//! | `runs_on = "target"` | the test process [runs on the target](#tests-that-run-on-the-target) |
+//! | `runs_on = "target"` | the test process [runs on the target](#tests-that-run-on-the-target); with `roles`, also `runs_on = "gateway"` |
 //! | `count = 2` | the number of instances of one target that the test needs |
 //! | `roles = ["gateway", "tester1"]` | the machines of an [`Environment`] that the test needs |
 //! | `timeout = "30s"` | the maximum run time, counted from the lease |
@@ -408,8 +408,8 @@ pub use self::{
     network::Network,
     subtest::{subtest, tap},
     target::{
-        Command, Console, Facts, File, FileKind, Forward, Line, Output, Process, ProcessInput,
-        Service, ServiceState, Target, TempDir, User, parallel,
+        ActiveFault, Command, Console, Facts, Faults, File, FileKind, Forward, Line, Output,
+        Process, ProcessInput, Service, ServiceState, Target, TempDir, User, parallel,
     },
     variant::{Variant, variant},
     verdict::{expect_error, expect_fail},
@@ -442,6 +442,7 @@ pub mod __private {
         },
         harness::*,
         orchestration::{EVENTS, EventParams, FIXTURES, Registration, TargetEvent},
+        target::last,
         verdict::{TestEnd, skip_now},
     };
 }

@@ -100,6 +100,9 @@ pub struct Metadata {
     /// The place of the test process.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub runs_on: Option<TestSide>,
+    /// The role of the machine that the test process runs on, of those of an environment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runs_on_role: Option<String>,
     /// True if the test runs on one of the targets that fit, instead of on each.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub any: Option<bool>,

@@ -27,7 +27,7 @@
 //! # fn main() {}
 //! ```
 //!
-//! An event takes by reference: `target: &Target`, `targets: &[Target]`, [`kill_switch`](KillSwitch),
+//! An event takes by reference: `target: &Target`, `targets: &[Target]`, `env: &Environment`, [`kill_switch`](KillSwitch),
 //! [`result_reporter`](Reporter), [`report_queue`](ReportQueue), and fixtures by their names. It takes by value: the `params`
 //! of the description, of any type that `serde` can deserialize; an `Option` can be left out. It can return an error, which
 //! is a failure of this run of the event, and of the test at its end.

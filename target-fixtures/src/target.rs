@@ -14,6 +14,7 @@ use crate::{
 
 mod command;
 mod console;
+mod faults;
 mod files;
 mod forward;
 mod machine;
@@ -24,6 +25,8 @@ mod service;
 
 pub use command::Command;
 pub use console::Console;
+pub(crate) use faults::fault_lasted_since;
+pub use faults::{ActiveFault, Faults, last};
 pub use forward::Forward;
 pub(crate) use machine::UP;
 pub use machine::{Facts, File, FileKind, ServiceState, User};
@@ -136,6 +139,11 @@ impl Target {
     #[must_use]
     pub fn has_feature(&self, feature: &str) -> bool {
         self.instance.features.iter().any(|has| has == feature)
+    }
+
+    /// True if a test may cause such a fault.
+    pub(crate) fn allows(&self, fault: wire::FaultKind) -> bool {
+        self.instance.faults.contains(&fault)
     }
 
     /// The place of the machine in its environment, if it has one.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 mod command;
+mod fault;
 mod frame;
 mod machine;
 mod network;
@@ -18,6 +19,7 @@ mod result;
 mod run;
 
 pub use command::{Exit, Password, ShellCommand, Stream, Sudo};
+pub use fault::{Fault, FaultKind};
 pub use frame::{LONGEST, lengths_of, read_frame, write_frame};
 pub use machine::{Act, ForwardTo, Question};
 pub use network::NetworkAct;

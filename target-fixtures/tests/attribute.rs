@@ -142,6 +142,7 @@ fn everything() -> Metadata {
         fresh: Some(true),
         retry_on: Some(RetryOn::Fresh),
         runs_on: Some(TestSide::Target),
+        runs_on_role: None,
         collect: vec![
             Artifact::Path("/var/log/app".to_owned()),
             Artifact::Command {

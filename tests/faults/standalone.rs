@@ -18,7 +18,7 @@ fn test(name: &str) -> Vec<&str> {
 }
 
 /// The numbers of the brokers of this lab's pool.
-fn brokers(lab: &Lab) -> Vec<String> {
+pub(super) fn brokers(lab: &Lab) -> Vec<String> {
     brokers_of(&lab.path("pool"))
 }
 

@@ -5,7 +5,7 @@ use std::{
     os::unix::fs::{PermissionsExt, symlink},
 };
 
-use super::{in_container, on_instance, run};
+use super::{in_container, on_instance, run, tool};
 use crate::support::{Outcome, Project, Sshd, User};
 
 const PATHS: &str = include_str!("../crates/on_target/paths.rs");
@@ -65,6 +65,30 @@ fn files_are_sent_once_to_a_container() {
         .says("more: false")
         .never_says("KiB) to it-0");
     assert!(!project.path("written-by-on-target").exists());
+    let profiles = project.private("profiles");
+    let pattern = profiles.join("own-%p.profraw");
+    tool(
+        &project,
+        &["-E", "test(writes_a_profile)", "--keep-targets"],
+    )
+    .env("LLVM_PROFILE_FILE", &pattern)
+    .run()
+    .code(100)
+    .says("SIGABRT");
+    let files = fs::read_dir(&profiles).expect("the profiles");
+    let names: Vec<_> = files
+        .map(|file| file.expect("a file").file_name())
+        .collect();
+    let [name] = names.as_slice() else {
+        panic!("{names:?}");
+    };
+    let name = name.to_string_lossy();
+    assert!(
+        name.starts_with("own-") && name.contains("-it-0-"),
+        "{name}"
+    );
+    let left = on_instance(&project, "find / -xdev -name '*.profraw'");
+    assert_eq!(left, "");
     let folder = project.path("");
     let line = format!("ls -a {}", folder.display());
     let there = on_instance(&project, &line);
@@ -139,5 +163,5 @@ fn tests_that_cannot_find_their_paths_are_skipped() {
         .code(0)
         .line_with(&["PASS", "finds_moved_files[it]"])
         .says("is compiled into the test, and `it-0` cannot show files there")
-        .line_with(&["4 cases: 1 passed, 3 skipped"]);
+        .line_with(&["5 cases: 2 passed, 3 skipped"]);
 }

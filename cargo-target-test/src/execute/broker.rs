@@ -44,6 +44,7 @@ mod waits;
 pub(super) use active_lease::ActiveLease;
 pub use artifacts::CaseArtifacts;
 pub use case_table::{CaseTable, LeasingCase, Runnable, TestStart};
+pub(in crate::execute) use connection::failure_of;
 use connection::{ClientConnection, request_failure};
 use failed::FailedCase;
 use fixtures::SharedFixtures;

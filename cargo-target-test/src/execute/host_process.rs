@@ -152,6 +152,8 @@ impl HostProcess {
             Ok(ended) => ended,
             Err(error) => return AttemptResult::new(Verdict::Infra(error.chain())),
         };
+        // The test may have been killed.
+        active.end_faults().await;
         let expect_fail = case.start.expect_fail.as_slice();
         let (message, connection_lost) = active.said().failed.clone().unzip();
         let loss = match ended.succeeded() && expect_fail.is_empty() {

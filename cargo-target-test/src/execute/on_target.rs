@@ -8,6 +8,7 @@ mod copies;
 mod package;
 mod passage;
 mod place;
+mod profiles;
 
 use std::{
     collections::BTreeSet,
@@ -16,14 +17,15 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use target_fixtures::{env, metadata::TestSide};
+use target_fixtures::{env, metadata::TestSide, wire::Instance};
 
 pub(in crate::execute) use self::place::TestPlace;
 use self::{
-    channel::Channel,
+    channel::{Channel, CopyMachines},
     copies::{CopiedTest, Copies},
     passage::PassageRules,
     place::Layout,
+    profiles::Profiles,
 };
 pub use self::{copies::TestPackages, package::TestPackage};
 use super::{
@@ -79,19 +81,33 @@ impl Executor for OnTarget {
                 }
             };
             match prepared {
-                Ok((command, channel)) => {
+                Ok(test) => {
                     // From here on, the end of the lease kills what the test started.
                     begun.active.begin();
-                    let watch = self.host.watch(&begun, command, launcher, sink);
-                    match channel {
+                    let watch = self.host.watch(&begun, test.command, launcher, sink);
+                    let result = match test.channel {
                         Some(channel) => beside(channel, lease, watch).await,
                         None => watch.await,
+                    };
+                    if let Some(profiles) = test.profiles {
+                        profiles.collect().await;
                     }
+                    result
                 }
                 Err(verdict) => AttemptResult::new(verdict),
             }
         })
     }
+}
+
+/// A test that is ready to start on its machine.
+struct PreparedTest {
+    /// The command of the process that stands for it.
+    command: Command,
+    /// The channel of a test that needs the broker.
+    channel: Option<Channel>,
+    /// The profiles, if any are wanted.
+    profiles: Option<Profiles>,
 }
 
 fn infra(message: &str) -> Verdict {
@@ -132,19 +148,19 @@ impl OnTarget {
         })
     }
 
-    /// Puts the test on the first machine of the lease, and returns the command of the process that stands for it, and the
-    /// channel of a test that needs the broker. The verdict if the test cannot start.
-    async fn prepare(
-        &self,
-        begun: &BegunAttempt<'_>,
-    ) -> Result<(Command, Option<Channel>), Verdict> {
+    /// Puts the test on the first machine of the lease, or that of the case's role. The verdict if the test cannot start.
+    async fn prepare(&self, begun: &BegunAttempt<'_>) -> Result<PreparedTest, Verdict> {
         let BegunAttempt {
             active,
             binary,
             case,
             ..
         } = begun;
-        let first = active.instances.first();
+        let is_place = |one: &&Instance| match (&case.role, &one.place) {
+            (Some(role), Some(place)) => [&place.machine, &place.role].contains(&role),
+            _ => true,
+        };
+        let first = active.instances.iter().find(is_place);
         let machine =
             first.and_then(|first| active.machines().find(|one| one.name() == first.name));
         let machine = machine.ok_or_else(|| infra("the lease has no instance"))?;
@@ -172,7 +188,8 @@ impl OnTarget {
             true => {
                 let folder = format!("{}.{}", test.cached, active.id);
                 let rules = PassageRules::new(&active.id, machine.name());
-                let channel = Channel::open(machine, folder, socket, rules).await;
+                let machines = CopyMachines::new(active.machines(), &test.place);
+                let channel = Channel::open(machine, folder, socket, (rules, machines)).await;
                 Some(channel.map_err(cannot)?)
             }
             false => None,
@@ -181,6 +198,16 @@ impl OnTarget {
             command.env(env::BROKER, channel.folder());
             command.envs(BrokerPlace::variables_of_test(&name, &case.full_name));
         }
+        // A machine that shares the folders of this host writes to the same files.
+        let value = std::env::var_os(profiles::VARIABLE).filter(|_| test.layout != Layout::Shared);
+        let profiles = value.map(|value| {
+            let there = format!("{}.{}.profiles", test.cached, active.id);
+            let folder = self.copies.folder(binary);
+            Profiles::new(Path::new(&value), &folder, machine, there)
+        });
+        if let Some(profiles) = &profiles {
+            command.env(profiles::VARIABLE, profiles.value());
+        }
         let test = case.start.without_prefix(binary);
         command.arg(test.get_program()).args(test.get_args());
         command.envs(case.start.variables());
@@ -188,7 +215,11 @@ impl OnTarget {
             active.set.target(),
             &active.instances,
         ));
-        Ok((command, channel))
+        Ok(PreparedTest {
+            command,
+            channel,
+            profiles,
+        })
     }
 
     /// Puts a test binary and the files of its package on a machine that can run it.

@@ -141,7 +141,7 @@ fn remark(misfit: &Misfit) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::testing::target;
+    use crate::plan::testing::{self, target};
 
     fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
         pairs
@@ -155,6 +155,28 @@ mod tests {
             requirements: map(requirements),
             ..Metadata::default()
         }
+    }
+
+    #[test]
+    fn a_requirement_holds_for_each_machine_that_a_test_names() {
+        let mut lan = testing::environment("lan");
+        let mut needs = metadata(&[("memory", ">= 1 GiB"), ("gateway.cores", ">= 2")]);
+        needs.roles = vec!["tester".to_owned()];
+        let each = [
+            ("gateway.cores", ">= 2"),
+            ("tester1.memory", ">= 1 GiB"),
+            ("tester2.memory", ">= 1 GiB"),
+        ];
+        assert_eq!(asked(&needs, &lan), map(&each));
+        assert_eq!(offered(&needs, &lan), Ok(()));
+        lan.capabilities = map(&[("tester2.memory", "512 MiB")]);
+        let reason = offered(&needs, &lan).unwrap_err().to_string();
+        assert_eq!(
+            reason,
+            "needs tester2.memory >= 1 GiB, `lan` offers 512 MiB"
+        );
+        let facts = map(&[("tester1.memory", "990 MiB")]);
+        assert_eq!(met(&map(&each[1..2]), "lan-0", &facts), Ok(()));
     }
 
     #[test]

@@ -23,7 +23,9 @@ use crate::{
 /// # Errors
 /// The reason the test cannot run: ``needs 2 instances, `alpha` has 1``.
 pub fn fits(metadata: Option<&Metadata>, target: &PlaybookTarget) -> Result<(), ExclusionReason> {
-    check_roles(metadata.map_or(&[][..], |metadata| &metadata.roles), target)?;
+    let runs_on = metadata.and_then(|metadata| metadata.runs_on_role.as_ref());
+    let roles = metadata.map_or(&[][..], |metadata| &metadata.roles);
+    check_roles(&Vec::from_iter(roles.iter().chain(runs_on)), target)?;
     let Some(metadata) = metadata else {
         return Ok(());
     };
@@ -53,7 +55,7 @@ pub fn fits(metadata: Option<&Metadata>, target: &PlaybookTarget) -> Result<(), 
 }
 
 /// Checks that the target is an environment with these roles, or not one if there are none.
-fn check_roles(roles: &[String], target: &PlaybookTarget) -> Result<(), ExclusionReason> {
+fn check_roles(roles: &[&String], target: &PlaybookTarget) -> Result<(), ExclusionReason> {
     let name = target.name.clone();
     if roles.is_empty() {
         return match target.roles.is_empty() {
@@ -64,7 +66,7 @@ fn check_roles(roles: &[String], target: &PlaybookTarget) -> Result<(), Exclusio
     let missing = roles.iter();
     let missing: Vec<_> = missing
         .filter(|role| target.machines_of(role).next().is_none())
-        .cloned()
+        .map(|role| (*role).clone())
         .collect();
     if missing.is_empty() {
         return Ok(());

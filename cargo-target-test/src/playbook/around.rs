@@ -5,7 +5,10 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use target_fixtures::metadata::{Artifact, CollectWhen, TestSide};
+use target_fixtures::{
+    metadata::{Artifact, CollectWhen, TestSide},
+    wire::FaultKind,
+};
 use toml::Spanned;
 
 use super::{
@@ -33,6 +36,9 @@ pub struct AroundTests {
     /// The meaning of a finding. Default: fail.
     #[serde(skip_serializing_if = "is_default")]
     pub on_finding: OnFinding,
+    /// The faults that a test may cause, beside those that the platform allows.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<FaultKind>,
 }
 
 /// A check of an instance before and after a test: what is new after the test is a finding.
@@ -144,6 +150,7 @@ pub(super) fn check(
         collect_when: common.collect_when.take().unwrap_or_default(),
         checks: checks.into_iter().map(Spanned::into_inner).collect(),
         on_finding: common.on_finding.take().unwrap_or_default(),
+        faults: common.faults.take().unwrap_or_default(),
     }
 }
 

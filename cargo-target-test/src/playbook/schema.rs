@@ -7,7 +7,10 @@ use std::{collections::BTreeMap, num::NonZeroUsize, path::PathBuf, time::Duratio
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use target_fixtures::metadata::{Artifact, CollectWhen, TestSide};
+use target_fixtures::{
+    metadata::{Artifact, CollectWhen, TestSide},
+    wire::FaultKind,
+};
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
@@ -130,6 +133,10 @@ pub(super) struct Common {
     /// The place of test processes: `"host"` (the default), or `"target"`, the instance itself.
     #[schemars(with = "String", extend("enum" = ["host", "target"]))]
     pub(super) runs_on: Option<TestSide>,
+    /// Faults that tests may cause on the instances by `target.faults()`, beside those that the platform allows: `"pause"`,
+    /// `"power-cut"`, `"clock"`, `"disk"`, `"memory"`.
+    #[schemars(with = "Vec<String>")]
+    pub(super) faults: Option<Vec<FaultKind>>,
     /// The triple that programs of tests are built for: `"aarch64-unknown-linux-gnu"`. Default: the one of the tests.
     #[schemars(with = "String")]
     pub(super) triple: Option<String>,

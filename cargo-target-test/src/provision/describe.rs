@@ -27,6 +27,7 @@ pub(crate) fn describe(record: &Record) -> Instance {
         params: record.spec.parameters.clone(),
         data: deployed.map_or(serde_json::Value::Null, |deployed| deployed.data.clone()),
         features: record.features.clone(),
+        faults: Vec::new(),
         place: record.spec.place.clone(),
         links: record.spec.nics.iter().map(link).collect(),
     }
@@ -58,6 +59,7 @@ pub(crate) fn describe_wrapped(name: &str, reach: &Reach) -> Instance {
         params: serde_json::Value::Null,
         data: serde_json::Value::Null,
         features: Vec::new(),
+        faults: Vec::new(),
         place: None,
         links: Vec::new(),
     }

@@ -64,6 +64,12 @@ impl InstanceSet {
         }
     }
 
+    /// True if the instances are environments of several machines.
+    pub(super) fn is_environment(&self) -> bool {
+        let first = self.wanted.first();
+        first.is_some_and(|wanted| !wanted.roles.is_empty())
+    }
+
     /// The target's name.
     pub fn target(&self) -> &str {
         self.wanted.first().map_or("", |wanted| &wanted.target)

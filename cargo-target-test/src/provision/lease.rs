@@ -139,7 +139,7 @@ impl Lease {
         &self.0.machines
     }
 
-    /// The machines in a role.
+    /// The machines in a role; the machine of this name in an environment.
     pub fn role(&self, role: &str) -> impl Iterator<Item = &Machine> {
         let machines = self.0.machines.iter();
         machines.filter(move |machine| machine.role() == Some(role))

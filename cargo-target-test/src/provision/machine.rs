@@ -4,22 +4,23 @@
 
 mod act;
 mod crash;
+mod fault;
 mod ping;
 
 use std::{
     collections::BTreeMap,
     path::Path,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
-use target_fixtures::wire::{Instance, Question, ShellCommand};
+use target_fixtures::wire::{FaultKind, Instance, Question, ShellCommand};
 use tokio::sync::watch;
 
-use self::crash::CrashWindow;
+use self::{crash::CrashWindow, fault::Undo};
 use super::{describe, platform::Platforms, pool::Record, prepare::DeployedInstance};
 use crate::{
     connect::{
@@ -54,6 +55,8 @@ struct Shared {
     /// The number of running operations that take the machine down.
     going_down: AtomicUsize,
     window: watch::Sender<CrashWindow>,
+    /// The faults that last, with the way to end each.
+    faults: Mutex<BTreeMap<FaultKind, Undo>>,
 }
 
 /// Marks a machine as down on purpose until it is dropped.
@@ -106,6 +109,7 @@ impl Machine {
                 unused,
                 going_down: AtomicUsize::new(0),
                 window: watch::Sender::default(),
+                faults: Mutex::default(),
             }),
             mark: mark.into(),
             role: None,
@@ -126,10 +130,16 @@ impl Machine {
         &self.shared.instance.name
     }
 
-    /// The role in which the machine was requested.
+    /// The role in which the machine was requested, or that it has in its environment.
     #[must_use]
     pub fn role(&self) -> Option<&str> {
         self.role.as_deref()
+    }
+
+    /// The machine's name in its environment: `gateway`.
+    pub(super) fn place_name(&self) -> Option<String> {
+        let place = self.record()?.spec.place.as_ref()?;
+        Some(place.machine.clone())
     }
 
     /// The mark on every process that is started on the machine: the variable `TARGET_TEST_LEASE`.

@@ -30,7 +30,7 @@ use std::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
-use target_fixtures::wire::RolePlace;
+use target_fixtures::wire::{FaultKind, RolePlace};
 
 pub use self::{
     erased::DynPlatform,
@@ -278,6 +278,19 @@ pub trait Platform: Send + Sync + 'static {
     /// Fails if the link does not exist. By default: the platform does not support it.
     fn link(&self, spec: &SpecOf<Self>, _deployed: &Deployed, _nic: u32, _up: bool) -> Result<()> {
         Err(cannot(self.name(), "take down a link of", spec))
+    }
+
+    /// The kinds of faults that a test may cause on an instance, since they harm nothing else. None by default.
+    fn faults(&self) -> &'static [FaultKind] {
+        &[]
+    }
+
+    /// Stops the instance as a whole (`paused`), or lets it go on.
+    ///
+    /// # Errors
+    /// Fails by default: the platform does not support it.
+    fn pause(&self, spec: &SpecOf<Self>, _deployed: &Deployed, _paused: bool) -> Result<()> {
+        Err(cannot(self.name(), "pause", spec))
     }
 
     /// Writes to the instance's console, as a keyboard would, and returns when the instance has read it.

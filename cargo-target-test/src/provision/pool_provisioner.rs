@@ -145,7 +145,8 @@ impl PoolProvisioner {
                 target: set.target().to_owned(),
                 ..want.clone()
             };
-            if !set.serves(&want) {
+            // A case for any machine takes no whole environment.
+            if set.is_environment() || !set.serves(&want) {
                 return None;
             }
             let request = Request {

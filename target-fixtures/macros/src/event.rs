@@ -122,6 +122,9 @@ fn passed((input, parameter): (&FnArg, &EventParameter)) -> TokenStream {
         EventParameter::Target(Some(PlatformType { ty, .. })) => {
             quote_spanned!(input.span()=> &__fixtures.target_as::<#ty>()?)
         }
+        EventParameter::Environment => {
+            quote_spanned!(input.span()=> &::target_fixtures::__private::environment(__all))
+        }
         EventParameter::Targets(None) => quote_spanned!(input.span()=> __all),
         EventParameter::Targets(Some(PlatformType { ty, .. })) => {
             quote_spanned!(input.span()=> &*::target_fixtures::__private::all_typed::<#ty>(__all)?)

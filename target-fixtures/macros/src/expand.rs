@@ -29,6 +29,7 @@ pub(crate) fn test(arguments: TokenStream, function: &ItemFn) -> Result<TokenStr
     if let Some(platform) = parameters.platform() {
         arguments.set_platform(platform);
     }
+    arguments.split_runs_on()?;
     if let count @ 2.. = parameters.targets.len() {
         arguments.set_count(count as u64);
     }

@@ -79,6 +79,8 @@ pub(crate) enum EventParameter {
     Target(Option<PlatformType>),
     /// All targets.
     Targets(Option<PlatformType>),
+    /// The environment of the test.
+    Environment,
     Fixture(Ident),
     /// An argument of the description, by name and type.
     Value(Ident, Box<Type>),
@@ -102,7 +104,7 @@ pub(crate) fn of_event(function: &ItemFn) -> Result<Vec<EventParameter>> {
     Ok(found)
 }
 
-const OF_EVENT: &str = "expected `target: &Target`, `targets: &[Target]`, a fixture (`name: &Type`) or a parameter of the \
+const OF_EVENT: &str = "expected `target: &Target`, `targets: &[Target]`, `env: &Environment`, a fixture (`name: &Type`) or a parameter of the \
                         description (`name: Type`)";
 
 fn event_parameter(input: &FnArg) -> Result<EventParameter> {
@@ -128,7 +130,8 @@ fn event_parameter(input: &FnArg) -> Result<EventParameter> {
                 typed.ty.clone(),
             ))
         }
-        (ParameterKind::Other | ParameterKind::Environment, _) => fail(input, OF_EVENT),
+        (ParameterKind::Environment, _) => Ok(EventParameter::Environment),
+        (ParameterKind::Other, _) => fail(input, OF_EVENT),
     }
 }
 

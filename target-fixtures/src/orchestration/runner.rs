@@ -23,6 +23,7 @@ use crate::{
     Target,
     fixture::{FixtureFailure, Fixtures},
     subtest::{micros, micros_since_1970},
+    target::fault_lasted_since,
     wire::{BrokerRequest, Measurement, OrchestrationPlan, SubResult, VerdictKind},
 };
 
@@ -154,17 +155,17 @@ impl Runner {
         let started = thread.spawn(move || ours.run_event(event));
         if let Err(error) = started {
             let message = format!("failed to start a thread: {error}");
-            self.event_ended(
-                event,
-                Err(FixtureFailure::Error(message)),
-                SystemTime::now(),
-            );
+            let now = (SystemTime::now(), Instant::now());
+            self.event_ended(event, Err(FixtureFailure::Error(message)), now);
         }
         true
     }
 
     fn run_event(self: &Arc<Self>, event: usize) {
-        let (plan, started) = (&self.plan.events[event], SystemTime::now());
+        let (plan, now) = (
+            &self.plan.events[event],
+            (SystemTime::now(), Instant::now()),
+        );
         report::is_thread_of(&plan.name);
         let params = EventParams(plan.params.clone());
         // Unwind safe: a panic ends one run of the event, whose state is the author's.
@@ -172,7 +173,7 @@ impl Runner {
             self.events[event].run(&self.fixtures, &self.targets, &params)
         }));
         let ended = ended.unwrap_or_else(|panic| Err(FixtureFailure::of_panic(&*panic)));
-        self.event_ended(event, ended, started);
+        self.event_ended(event, ended, now);
     }
 
     /// Records the end of a run, and reports it as a result of the test.
@@ -180,14 +181,17 @@ impl Runner {
         self: &Arc<Self>,
         event: usize,
         ended: Result<(), FixtureFailure>,
-        started: SystemTime,
+        (started, start): (SystemTime, Instant),
     ) {
         let name = &self.plan.events[event].name;
-        let took = started.elapsed().unwrap_or_default();
+        let took = start.elapsed();
         let (verdict, message) = match ended {
             Ok(()) => (VerdictKind::Pass, None),
             Err(FixtureFailure::Skip(reason)) => (VerdictKind::Skip, Some(reason)),
             Err(FixtureFailure::Error(text)) => match crate::error::loss_in(&text) {
+                Some(_) if fault_lasted_since(start) => {
+                    (VerdictKind::Skip, Some(format!("cut by a fault: {text}")))
+                }
                 Some(_) => {
                     self.wait_for_link();
                     (VerdictKind::Infra, Some(format!("link: {text}")))

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::{Fault, FaultKind};
+
 /// A query of an instance, answered by `Reply::Answer` with the JSON value described for each.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "about", rename_all = "kebab-case")]
@@ -84,6 +86,16 @@ pub enum Act {
         /// True to set the link up.
         up: bool,
     },
+    /// Causes a fault.
+    Fault {
+        /// The fault.
+        fault: Fault,
+    },
+    /// Ends a fault.
+    EndFault {
+        /// The kind of the fault.
+        kind: FaultKind,
+    },
     /// Installs packages with the package manager of the instance.
     Install {
         /// The names of the packages.
@@ -97,7 +109,13 @@ impl Act {
     pub fn goes_down(&self) -> bool {
         matches!(
             self,
-            Self::Reboot | Self::Restart | Self::AwaitCrash { .. } | Self::Restore { .. }
+            Self::Reboot
+                | Self::Restart
+                | Self::AwaitCrash { .. }
+                | Self::Restore { .. }
+                | Self::Fault {
+                    fault: Fault::PowerCut
+                }
         )
     }
 }

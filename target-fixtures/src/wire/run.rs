@@ -5,6 +5,8 @@ use std::{collections::BTreeMap, fmt, path::PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::FaultKind;
+
 /// Instructions for a runner to start a test.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Run {
@@ -89,6 +91,9 @@ pub struct Instance {
     pub data: Value,
     /// The features of the target.
     pub features: Vec<String>,
+    /// The faults that a test may cause.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<FaultKind>,
     /// The place of the machine in its environment; `None` for an instance of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<RolePlace>,

@@ -13,6 +13,7 @@ orchestration!("panics", area = "timed");
 orchestration!("fails_fast", area = "timed");
 orchestration!("hangs", area = "timed");
 orchestration!("lasts", area = "timed");
+orchestration!("spreads", area = "timed", roles = ["server", "client"]);
 
 fn ledger(line: &str) -> Result<()> {
     let path = std::env::var_os("LEDGER").ok_or("no LEDGER")?;
@@ -88,6 +89,14 @@ fn plays(target: &Target, device: &str, kill_switch: &KillSwitch) -> Result<()> 
 fn collects(kill_switch: &KillSwitch) -> Result<()> {
     assert!(!kill_switch.is_set(), "a switch of its own");
     ledger("collected")
+}
+
+/// Takes all machines of an environment.
+#[target_event]
+fn meets(env: &Environment) -> Result<()> {
+    env["server"].run("true")?;
+    env["client"].run("true")?;
+    ledger(&format!("{} machines", env.machines().len()))
 }
 
 #[target_event]

@@ -239,6 +239,7 @@ fn case(
         programs: CasePrograms::default(),
         // The test has started here.
         side: TestSide::Host,
+        role: None,
         has_attribute: true,
         // Only a run has a folder for them.
         artifacts: CaseArtifacts::default(),

@@ -13,7 +13,7 @@ use std::{
 };
 
 use serde_json::Value;
-use target_fixtures::wire::{Failure, Instance, OrchestrationPlan};
+use target_fixtures::wire::{Failure, FaultKind, Instance, OrchestrationPlan};
 use tokio::{sync::watch, task::JoinSet};
 
 use super::{
@@ -89,13 +89,28 @@ pub(in crate::execute) struct FixtureTimes {
     pub(in crate::execute) tear_down: Duration,
 }
 
+/// Describes a machine of a set, with the faults that its platform or its target allows.
+fn described(machine: &Machine, set: &InstanceSet) -> Instance {
+    let of_target = set.around().map_or(&[][..], |around| &around.faults);
+    let mut faults = [machine.own_faults(), of_target].concat();
+    faults.sort_unstable();
+    faults.dedup();
+    Instance {
+        faults,
+        ..machine.describe()
+    }
+}
+
 impl ActiveLease {
     pub(super) fn new(lease: Lease, set: Arc<InstanceSet>, changes: bool, maker: Maker) -> Self {
         let machines = lease.machines();
         let named = |machine: &Machine| (machine.name().to_owned(), machine.clone());
         Self {
             id: lease.id().to_owned(),
-            instances: machines.iter().map(Machine::describe).collect(),
+            instances: machines
+                .iter()
+                .map(|machine| described(machine, &set))
+                .collect(),
             machines: machines.iter().map(named).collect(),
             set,
             changes,
@@ -187,6 +202,21 @@ impl ActiveLease {
             let message = format!("use `{instance}`: it is not an instance of this lease");
             request_failure(message)
         })
+    }
+
+    /// True if the test may cause such a fault on the instance.
+    pub(super) fn allows(&self, instance: &str, fault: FaultKind) -> bool {
+        let mut instances = self.instances.iter();
+        instances.any(|one| one.name == instance && one.faults.contains(&fault))
+    }
+
+    /// Ends the faults that last. An instance whose faults cannot be ended must not be reused.
+    pub(in crate::execute) async fn end_faults(&self) {
+        for machine in self.machines() {
+            if let Err(error) = machine.end_faults().await {
+                self.mark_dirty(error.chain());
+            }
+        }
     }
 
     /// Returns the reports of the test.
@@ -318,6 +348,7 @@ impl ActiveLease {
     /// Stops the clients and ends the lease; `None` if the lease has already ended.
     pub(super) async fn end(&self, end: LeaseEnd) -> Option<Ended> {
         self.end.send_replace(true);
+        self.end_faults().await;
         let mut has_ended = self.has_ended.lock().await;
         if std::mem::replace(&mut *has_ended, true) {
             return None;

@@ -73,6 +73,8 @@ pub struct LeasingCase {
     pub programs: CasePrograms,
     /// The place of the test process.
     pub side: TestSide,
+    /// The role of the machine where the process runs, if the lease is of an environment; `None` for the first machine.
+    pub role: Option<String>,
     /// True if the test has `#[target_test]`, and needs the broker.
     pub has_attribute: bool,
     /// The artifacts to collect from the instances.

@@ -154,7 +154,7 @@ pub(super) fn out_of_turn(request: &BrokerRequest) -> Failure {
 }
 
 /// Converts an error to the failure that a client receives.
-pub(super) fn failure_of(error: &Error) -> Failure {
+pub(in crate::execute) fn failure_of(error: &Error) -> Failure {
     let kind = match error.kind() {
         _ if error.is_crash() => FailureKind::Crash,
         ErrorKind::Timeout => FailureKind::Timeout,

@@ -170,6 +170,13 @@ impl Client<'_> {
             BrokerRequest::Download { from, to, .. } => self.download(at, from, to).await?,
             BrokerRequest::Program { name, .. } => self.put_program(at, name).await?,
             BrokerRequest::Forward { to, .. } => self.forward(at, to).await?,
+            BrokerRequest::Act {
+                act: Act::Fault { fault },
+                ..
+            } if !self.held.allows(at.name(), fault.kind()) => {
+                let message = format!("fault `{}` is not allowed", fault.kind());
+                Err(Error::usage(message))
+            }
             request => {
                 let ready_timeout = self.held.set.ready_timeout();
                 let answer = self.held.unless_lost(ask(at, request, ready_timeout));
@@ -325,6 +332,8 @@ pub(in crate::execute) fn told(request: &BrokerRequest) -> String {
             Act::Snapshot { name } => format!("save snapshot `{name}`"),
             Act::Restore { name } => format!("restore snapshot `{name}`"),
             Act::Link { nic, .. } => format!("set link {nic}"),
+            Act::Fault { fault } => format!("cause fault `{}`", fault.kind()),
+            Act::EndFault { kind } => format!("end fault `{kind}`"),
             Act::Install { packages } => format!("install {}", packages.join(" ")),
         },
         BrokerRequest::Ask { question, .. } => match question {

@@ -2,7 +2,7 @@
 //!
 //! The machine is not trusted: what arrives must be requests of the test for its own lease (`passage`).
 
-use std::{convert::Infallible, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, convert::Infallible, path::PathBuf, sync::Arc, time::Duration};
 
 use target_fixtures::wire::{BrokerRequest, Reply, Stream, lengths_of, write_frame};
 use tokio::{
@@ -15,10 +15,14 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::passage::{Passage, PassageRules};
+use super::{
+    passage::{FileCopy, Passage, PassageRules},
+    place::TestPlace,
+};
 use crate::{
     connect::{CommandEvent, Running, own_command, shell},
     error::{Error, Result},
+    execute::broker::failure_of,
     provision::Machine,
 };
 
@@ -37,6 +41,7 @@ pub(super) struct Channel {
     /// The socket of the broker.
     socket: PathBuf,
     rules: Arc<PassageRules>,
+    machines: Arc<CopyMachines>,
     /// The command that prints the names of connections.
     asks: Running,
 }
@@ -50,7 +55,7 @@ impl Channel {
         machine: &Machine,
         folder: String,
         socket: PathBuf,
-        rules: PassageRules,
+        (rules, machines): (PassageRules, CopyMachines),
     ) -> Result<Self> {
         let open = own_command(shell::open_channel(&folder)?, None);
         let mut asks = machine.transport().exec(&open, machine.mark(), None);
@@ -71,6 +76,7 @@ impl Channel {
             folder,
             socket,
             rules: Arc::new(rules),
+            machines: Arc::new(machines),
             asks,
         })
     }
@@ -121,7 +127,7 @@ impl Channel {
     /// Relays one connection until the test closes it.
     fn relay(&self, name: &str) -> impl Future<Output = Result<()>> + Send + use<> {
         let (machine, socket) = (self.machine.clone(), self.socket.clone());
-        let rules = Arc::clone(&self.rules);
+        let (rules, machines) = (Arc::clone(&self.rules), Arc::clone(&self.machines));
         let line = shell::relay_channel(&self.folder, name);
         async move {
             let relay = own_command(line?, None);
@@ -129,7 +135,7 @@ impl Channel {
             let transport = machine.transport();
             let running = transport.exec(&relay, machine.mark(), Some(stdin));
             let (from, to) = UnixStream::connect(socket).await?.into_split();
-            let up = pass_requests(running, to, send.clone(), &rules);
+            let up = pass_requests(running, to, send.clone(), (&rules, &machines));
             let (passed, ()) = tokio::join!(up, pass_replies(from, send));
             passed
         }
@@ -151,7 +157,7 @@ async fn pass_requests(
     mut running: Running,
     mut to: OwnedWriteHalf,
     back: mpsc::Sender<Vec<u8>>,
-    rules: &PassageRules,
+    (rules, machines): (&PassageRules, &CopyMachines),
 ) -> Result<()> {
     let mut said = Vec::new();
     while let Some(event) = running.events.recv().await {
@@ -161,18 +167,54 @@ async fn pass_requests(
             CommandEvent::Exited(_) | CommandEvent::Lost(_) => break,
         }
         while let Some((request, frame)) = take_frame(&mut said)? {
-            match rules.passage(&request) {
-                Passage::Pass => to.write_all(&frame).await?,
-                Passage::Answered(reply) => {
-                    let mut frame = Vec::new();
-                    write_frame::<Reply>(&mut frame, &reply, &[])?;
-                    // Fails if the test has closed the connection.
-                    let _ = back.send(frame).await;
+            let reply = match rules.passage(&request) {
+                Passage::Pass => {
+                    to.write_all(&frame).await?;
+                    continue;
                 }
-            }
+                Passage::Answered(reply) => reply,
+                Passage::Copied(copy, reply) => match machines.copy(copy).await {
+                    Ok(()) => reply,
+                    Err(error) => Reply::Failed(failure_of(&error)),
+                },
+            };
+            let mut frame = Vec::new();
+            write_frame::<Reply>(&mut frame, &reply, &[])?;
+            // Fails if the test has closed the connection.
+            let _ = back.send(frame).await;
         }
     }
     Ok(())
+}
+
+/// The machines of a lease, between which a test copies files.
+pub(super) struct CopyMachines {
+    machines: BTreeMap<String, Machine>,
+    /// The place of the test, which sees other paths than other processes of its machine.
+    place: TestPlace,
+}
+
+impl CopyMachines {
+    pub(super) fn new<'m>(machines: impl Iterator<Item = &'m Machine>, place: &TestPlace) -> Self {
+        let named = machines.map(|machine| (machine.name().to_owned(), machine.clone()));
+        Self {
+            machines: named.collect(),
+            place: place.clone(),
+        }
+    }
+
+    /// Copies a file or folder, through a folder of this host.
+    async fn copy(&self, copy: FileCopy) -> Result<()> {
+        let folder = tempfile::tempdir()?;
+        let here = folder.path().join("copy");
+        let at = |(instance, path): (String, String)| match self.machines.get(&instance) {
+            Some(machine) => Ok((machine, self.place.outside(path))),
+            None => Err(Error::usage(format!("instance `{instance}` is not leased"))),
+        };
+        let ((from, read), (to, written)) = (at(copy.from)?, at(copy.to)?);
+        from.get(&read, &here).await?;
+        to.put(&here, &written).await
+    }
 }
 
 /// Takes the first frame, if it is complete: the request, and all bytes.

@@ -161,6 +161,14 @@ impl Copies {
         Ok(None)
     }
 
+    /// Returns the folder of a test binary's package.
+    pub(super) fn folder(&self, binary: &Path) -> PathBuf {
+        let package = self.packages.get(binary);
+        package
+            .map(|package| package.folder.clone())
+            .unwrap_or_default()
+    }
+
     /// Returns the files of a package.
     async fn files(&self, package: &Arc<TestPackage>) -> Result<Arc<Tree>> {
         let (trees, package) = (Arc::clone(&self.trees), Arc::clone(package));

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Mutex};
 
-use target_fixtures::wire::{Act, BrokerRequest, Failure, FailureKind, Reply};
+use target_fixtures::wire::{Act, BrokerRequest, Failure, FailureKind, Fault, Reply};
 
 use crate::{execute::broker::told, sync::lock};
 
@@ -23,6 +23,15 @@ pub(super) enum Passage {
     Pass,
     /// It has this answer.
     Answered(Reply),
+    /// Files are copied, and then it has this answer.
+    Copied(FileCopy, Reply),
+}
+
+/// A copy of a file or folder between machines of the lease, as instance and path.
+#[derive(Debug, PartialEq)]
+pub(super) struct FileCopy {
+    pub(super) from: (String, String),
+    pub(super) to: (String, String),
 }
 
 impl PassageRules {
@@ -39,8 +48,7 @@ impl PassageRules {
         lock(&self.fixtures).iter().cloned().collect()
     }
 
-    /// Returns the treatment of a request. Requests for which the broker would open files of this host are refused;
-    /// fixtures are only noted, since the test tears them down itself.
+    /// Returns the treatment of a request. Fixtures are only noted, since the test tears them down itself.
     pub(super) fn passage(&self, request: &BrokerRequest) -> Passage {
         match request {
             BrokerRequest::Hello { .. }
@@ -68,11 +76,20 @@ impl PassageRules {
                     false => Passage::Pass,
                 }
             }
-            BrokerRequest::Upload { from, .. } => {
-                refused(&format!("put `{from}`"), "use `write` or `write_with_mode`")
+            // A local path is one of the machine on which the test runs.
+            BrokerRequest::Upload { instance, from, to } => {
+                let copy = FileCopy {
+                    from: (self.instance.clone(), from.clone()),
+                    to: (instance.clone(), to.clone()),
+                };
+                Passage::Copied(copy, Reply::Answer { value: 1.into() })
             }
-            BrokerRequest::Download { from, .. } => {
-                refused(&format!("get `{from}`"), "use `read` or `read_to_string`")
+            BrokerRequest::Download { instance, from, to } => {
+                let copy = FileCopy {
+                    from: (instance.clone(), from.clone()),
+                    to: (self.instance.clone(), to.clone()),
+                };
+                Passage::Copied(copy, Reply::Done)
             }
             BrokerRequest::Forward { to, .. } => refused(&format!("forward {to}"), HOST),
             BrokerRequest::Fixture { name, .. } => {
@@ -105,7 +122,13 @@ impl PassageRules {
 
 /// True for actions after which no process of the machine runs, or none is reachable.
 fn ends_processes(act: &Act) -> bool {
-    act.goes_down() || matches!(act, Act::ExpectCrash | Act::Link { .. })
+    let pauses = matches!(
+        act,
+        Act::Fault {
+            fault: Fault::Pause
+        }
+    );
+    pauses || act.goes_down() || matches!(act, Act::ExpectCrash | Act::Link { .. })
 }
 
 /// The hint for what needs this host.
@@ -146,21 +169,11 @@ mod tests {
         ] {
             assert_eq!(rules.passage(&request), Passage::Pass, "{request:?}");
         }
-        let [instance, from, to] = ["it-0", "/etc/shadow", "/tmp/x"].map(text);
+        let instance = text("it-0");
         for request in [
             BrokerRequest::Attach { lease: text("l-2") },
             act("it-0", Act::Reboot),
             act("it-0", Act::Link { nic: 0, up: false }),
-            BrokerRequest::Upload {
-                instance: instance.clone(),
-                from: from.clone(),
-                to: to.clone(),
-            },
-            BrokerRequest::Download {
-                instance: instance.clone(),
-                from,
-                to,
-            },
             BrokerRequest::Forward {
                 instance,
                 to: ForwardTo::Back(22),
@@ -186,6 +199,36 @@ mod tests {
                 assert!(failure.message.starts_with(name), "{failure:?}");
             }
         }
+    }
+
+    #[test]
+    fn local_paths_are_those_of_the_machine() {
+        let rules = PassageRules::new("l-1", "it-0");
+        let [instance, from, to] = ["it-1", "/a", "/b"].map(text);
+        let (here, there) = (text("it-0"), instance.clone());
+        let put = rules.passage(&BrokerRequest::Upload {
+            instance: instance.clone(),
+            from: from.clone(),
+            to: to.clone(),
+        });
+        let copy = FileCopy {
+            from: (here.clone(), from.clone()),
+            to: (there.clone(), to.clone()),
+        };
+        assert_eq!(
+            put,
+            Passage::Copied(copy, Reply::Answer { value: 1.into() })
+        );
+        let get = rules.passage(&BrokerRequest::Download {
+            instance,
+            from: from.clone(),
+            to: to.clone(),
+        });
+        let copy = FileCopy {
+            from: (there, from),
+            to: (here, to),
+        };
+        assert_eq!(get, Passage::Copied(copy, Reply::Done));
     }
 
     #[test]

@@ -158,13 +158,11 @@ impl Layout {
             .as_ref()
             .map(|prefix| shell::place_program(test.cached, &format!("{prefix}{}", test.path)));
         let enter = self.enter(tree, roots, test.folder);
-        let moved = prefix.filter(|_| self == Self::Moved);
         TestPlace {
             script: put.unwrap_or_default() + &enter,
-            moved: moved.map(|prefix| MovedPaths {
-                prefix,
-                roots: roots.iter().map(|root| root.path.clone()).collect(),
-            }),
+            is_view: matches!(self, Self::View(_)),
+            prefix: prefix.unwrap_or_default(),
+            roots: roots.iter().map(|root| root.path.clone()).collect(),
         }
     }
 }
@@ -174,27 +172,32 @@ impl Layout {
 pub(crate) struct TestPlace {
     /// The script that runs its arguments there.
     pub(crate) script: String,
-    moved: Option<MovedPaths>,
-}
-
-/// Paths of this host that the machine has elsewhere.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct MovedPaths {
-    /// The folder below which they are.
+    /// True if the test finds the copies at their paths on this host, and other processes of the machine do not.
+    is_view: bool,
+    /// The folder below which the copies are; empty if they are at their paths on this host.
     prefix: String,
+    /// The paths on this host of what was copied.
     roots: Vec<String>,
 }
 
 impl TestPlace {
-    /// Returns the path of the machine for a path of this host; other text as it is.
+    /// Returns the path at which the test finds a path of this host; other text as it is.
     pub(crate) fn path(&self, text: String) -> String {
+        match self.is_view {
+            true => text,
+            false => self.outside(text),
+        }
+    }
+
+    /// Returns the path at which other processes of the machine find a path of the test; other text as it is.
+    pub(super) fn outside(&self, text: String) -> String {
         let is_in = |root: &String| {
             let rest = text.strip_prefix(root.as_str());
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
-        match &self.moved {
-            Some(moved) if moved.roots.iter().any(is_in) => moved.prefix.clone() + &text,
-            _ => text,
+        match self.roots.iter().any(is_in) {
+            true => self.prefix.clone() + &text,
+            false => text,
         }
     }
 }
@@ -243,14 +246,14 @@ mod tests {
 
     #[test]
     fn variables_name_moved_paths() {
-        let roots = ["/w/a", "/w/target"].map(str::to_owned).to_vec();
-        let moved = MovedPaths {
+        let moved = TestPlace {
             prefix: "/c/root".to_owned(),
-            roots,
-        };
-        let place = TestPlace {
-            moved: Some(moved),
+            roots: ["/w/a", "/w/target"].map(str::to_owned).to_vec(),
             ..TestPlace::default()
+        };
+        let view = TestPlace {
+            is_view: true,
+            ..moved.clone()
         };
         for (text, expected) in [
             ("/w/a", "/c/root/w/a"),
@@ -258,7 +261,9 @@ mod tests {
             ("/w/ab", "/w/ab"),
             ("0.1.0", "0.1.0"),
         ] {
-            assert_eq!(place.path(text.to_owned()), expected);
+            assert_eq!(moved.path(text.to_owned()), expected);
+            assert_eq!(view.path(text.to_owned()), text);
+            assert_eq!(view.outside(text.to_owned()), expected);
             assert_eq!(TestPlace::default().path(text.to_owned()), text);
         }
     }

@@ -25,7 +25,8 @@ use super::{child::gone, exit_of, infra, wrong_call};
 use crate::{case::verdict::EXIT_INFRA, error::Result, execute::on_target::TestPlace, process, ui};
 
 /// Variables that Cargo and nextest give to a test although this process has them too, by the start of their names.
-const GIVEN: [&str; 6] = [
+const GIVEN: [&str; 7] = [
+    "LLVM_PROFILE_FILE",
     "RUST_",
     "NEXTEST",
     "CARGO_PKG_",
@@ -244,6 +245,7 @@ mod tests {
             "NEXTEST_RUN_ID",
             "CARGO_PKG_NAME",
             "CARGO_MANIFEST_DIR",
+            "LLVM_PROFILE_FILE",
             "OF_A_SETUP_SCRIPT",
             "TARGET_TEST_INSTANCE",
         ] {

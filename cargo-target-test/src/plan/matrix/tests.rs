@@ -285,3 +285,54 @@ proptest! {
         }
     }
 }
+
+/// A test with roles runs on environments that have them, once for each of its variants; others never do.
+#[test]
+fn roles_and_variants_decide_about_environments() {
+    let inventory = testing::inventory(&[
+        ("plain", Some(json!({}))),
+        ("vlan", Some(json!({"roles": ["gateway", "tester"]}))),
+        ("prints", Some(json!({"roles": ["gateway", "printer"]}))),
+    ]);
+    let targets = [testing::target("x"), testing::environment("lan")];
+    let variant = |json| Arc::new(serde_json::from_value::<TestVariant>(json).expect("a variant"));
+    let variants = [
+        variant(json!({"name": "v7", "test": "vlan", "targets": "l*"})),
+        variant(json!({"name": "v93", "test": "vlan"})),
+        variant(json!({"name": "idle", "test": "vlan", "targets": "x"})),
+    ];
+    let choosing = Choosing {
+        variants: &variants,
+        ..Choosing::default()
+    };
+    let plan = build(&inventory, &targets, &choosing).expect("a plan");
+    let names: Vec<_> = plan.cases.iter().map(|case| &*case.info.name).collect();
+    assert_eq!(names, ["plain[x]", "vlan[lan/v7]", "vlan[lan/v93]"]);
+    assert_eq!(plan.cases[2].variant, Some(Arc::clone(&variants[1])));
+    let reasons: Vec<_> = (plan.excluded.iter())
+        .map(|one| (one.test, one.target, one.reason.to_string()))
+        .collect();
+    let reason = |test, target, text: &str| (test, Some(target), text.to_owned());
+    assert_eq!(
+        reasons,
+        [
+            reason(0, 1, "names no roles, and `lan` is an environment"),
+            reason(
+                1,
+                0,
+                "needs roles `gateway`, `tester`, `x` is not an environment"
+            ),
+            reason(
+                2,
+                0,
+                "needs roles `gateway`, `printer`, `x` is not an environment"
+            ),
+            reason(
+                2,
+                1,
+                "needs role `printer`, `lan` has `gateway`, `tester1`, `tester2`"
+            ),
+        ]
+    );
+    assert_eq!(plan.warnings, ["variant `idle` applies to no case"]);
+}

@@ -266,7 +266,10 @@ impl Acquiring<'_> {
                     let is_used = proved.iter().any(|machine| !machine.is_unused());
                     is_stale |= is_used && want.is_some_and(|want| want.fresh);
                     let role = want.and_then(|want| want.role.as_deref());
-                    let marked = |machine: Machine| machine.marked(&self.mark, role);
+                    let marked = |machine: Machine| {
+                        let own = machine.place_name();
+                        machine.marked(&self.mark, own.as_deref().or(role))
+                    };
                     machines.extend(proved.into_iter().map(marked));
                 }
                 Err(error) => {

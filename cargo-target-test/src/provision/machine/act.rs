@@ -102,6 +102,8 @@ impl Machine {
             Act::Snapshot { name } => self.snapshot(name).await,
             Act::Restore { name } => self.restore(name, limit).await,
             Act::Link { nic, up } => self.link(*nic, *up).await,
+            Act::Fault { fault } => self.cause(fault, limit).await,
+            Act::EndFault { kind } => self.end_fault(*kind).await,
             Act::Install { packages } => {
                 let command = ShellCommand {
                     sudo: Some(Sudo::default()),

@@ -22,6 +22,7 @@ use std::{
 
 use rustix::process::Pid;
 use serde_json::{Value, json};
+use target_fixtures::wire::FaultKind;
 
 pub(in crate::provision) use self::engine::Engine;
 use self::parameters::{ContainerParameters, ContainerTransport, PullPolicy};
@@ -183,6 +184,15 @@ impl Platform for ContainerPlatform {
         engine
             .run(["restart", "--time", "1", &spec.unique])
             .map(drop)
+    }
+
+    fn faults(&self) -> &'static [FaultKind] {
+        &[FaultKind::Pause, FaultKind::Disk, FaultKind::Memory]
+    }
+
+    fn pause(&self, spec: &SpecOf<Self>, deployed: &Deployed, paused: bool) -> Result<()> {
+        let command = if paused { "pause" } else { "unpause" };
+        engine_of(deployed)?.run([command, &spec.unique]).map(drop)
     }
 
     fn check_alive(&self, spec: &SpecOf<Self>, deployed: &Deployed) -> Result<()> {

@@ -5,9 +5,10 @@
 
 // Must not know how machines are prepared or reached.
 
+mod chosen_network;
+
 use std::{
     collections::BTreeMap,
-    num::NonZeroU64,
     panic::resume_unwind,
     sync::{Arc, mpsc},
     thread,
@@ -15,19 +16,16 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use target_fixtures::wire::RolePlace;
 
-use super::{
-    Deployed, DynPlatform, Footprint, Found, InstanceSpec, NetworkKind, Platform, SpecOf,
-    values::wrong,
-};
+use self::chosen_network::ChosenNetwork;
+use super::{Deployed, DynPlatform, Footprint, Found, InstanceSpec, Nic, Platform, SpecOf};
 use crate::{
     connect::Reach,
     error::{Error, Result},
     failpoint,
-    playbook::{ENVIRONMENT, EnvironmentNetwork, EnvironmentParameters, RoleMachine},
-    provision::network::{self, Conditions, NetworkMember, NetworkSpec, RunningNetwork},
+    playbook::{ENVIRONMENT, EnvironmentParameters, MachineNetwork, RoleMachine},
+    provision::network::{self, RunningNetwork},
     secret::Lookup,
     sync,
 };
@@ -78,7 +76,12 @@ impl Platform for EnvironmentPlatform {
         let (lines, heard) = mpsc::channel::<String>();
         let deploy = |platform: &dyn DynPlatform, one: &InstanceSpec, lines: &mpsc::Sender<_>| {
             fs_err::create_dir_all(&one.scratch)?;
-            let one = with_nics(one.clone(), &networks);
+            let role = spec.parameters.machines.iter();
+            let role = role.filter(|role| role.name == machine(one));
+            let one = InstanceSpec {
+                nics: role.flat_map(|role| nics(role, &networks)).collect(),
+                ..one.clone()
+            };
             let deployed = platform.deploy(&one, &|line| {
                 // The receiver lives as long as this thread.
                 let _ = lines.send(format!("{}: {line}", machine(&one)));
@@ -151,76 +154,27 @@ impl Platform for EnvironmentPlatform {
 }
 
 impl EnvironmentPlatform {
+    /// The platform of a machine.
+    ///
+    /// # Errors
+    /// Fails if this tool does not know it.
+    fn platform_of(&self, machine: &RoleMachine) -> Result<&dyn DynPlatform> {
+        let known = self.0.iter().find(|one| one.name() == machine.platform);
+        known.map(|platform| &**platform).ok_or_else(|| {
+            let platform = &machine.platform;
+            Error::infra(format!("its platform `{platform}` is unknown to this tool"))
+        })
+    }
+
     /// The networks that have machines.
     ///
     /// # Errors
     /// Fails if the platforms of the machines have no networks, or networks of different kinds.
     fn networks(&self, spec: &EnvironmentSpec) -> Result<Vec<ChosenNetwork>> {
-        let mut all = Vec::new();
-        for network in &spec.parameters.networks {
-            let (mut members, mut kinds) = (Vec::new(), Vec::new());
-            let mut engine = None;
-            for machine in &spec.parameters.machines {
-                let mut nics = machine.networks.iter();
-                let Some(nic) = nics.find(|nic| nic.network == network.name) else {
-                    continue;
-                };
-                let known = self.0.iter().find(|one| one.name() == machine.platform);
-                let kind = known.and_then(|platform| platform.network_kind());
-                kinds.push((
-                    kind.ok_or_else(|| without_networks(spec, machine))?,
-                    machine,
-                ));
-                let of_machine = machine.parameters.get("engine").and_then(Value::as_str);
-                engine = engine.or(of_machine.map(str::to_owned));
-                members.push(NetworkMember {
-                    name: machine.name.clone(),
-                    unique: spec_of(spec, machine).unique,
-                    address: nic.address.clone(),
-                });
-            }
-            let Some((kind, first)) = kinds.first().copied() else {
-                continue;
-            };
-            if let Some((_, other)) = kinds.iter().find(|(other, _)| *other != kind) {
-                let message = format!(
-                    "network `{}` of environment `{}`: `{}` of platform `{}` and `{}` of platform `{}` cannot be in one network",
-                    network.name,
-                    spec.target,
-                    first.name,
-                    first.platform,
-                    other.name,
-                    other.platform
-                );
-                return Err(wrong(message));
-            }
-            let conditions = conditions(network);
-            if kind == NetworkKind::Container && conditions != Conditions::default() {
-                let (name, environment) = (&network.name, &spec.target);
-                return Err(wrong(format!(
-                    "network `{name}` of environment `{environment}`: `delay`, `loss` and `rate` are for virtual machines"
-                )));
-            }
-            let has_addresses = members.iter().any(|member| member.address.is_some());
-            let unique = format!("{}-{}.net", spec.unique, network.name);
-            all.push(ChosenNetwork {
-                is_fixed: network.is_fixed || !has_addresses,
-                spec: NetworkSpec {
-                    name: network.name.clone(),
-                    kind,
-                    engine,
-                    subnet: has_addresses.then(|| network.subnet.clone()),
-                    members,
-                    conditions,
-                    place: InstanceSpec {
-                        scratch: spec.scratch.join(format!("{}.net", network.name)),
-                        unique,
-                        ..spec.with(Value::Null)
-                    },
-                },
-            });
-        }
-        Ok(all)
+        let networks = spec.parameters.networks.iter();
+        let chosen = networks.map(|network| ChosenNetwork::of(network, spec, self));
+        let chosen: Result<Vec<_>> = chosen.collect();
+        Ok(chosen?.into_iter().flatten().collect())
     }
 
     /// Calls the platform of each machine, all at once; returns the results by machine.
@@ -233,89 +187,13 @@ impl EnvironmentPlatform {
         act: impl Fn(&dyn DynPlatform, &InstanceSpec) -> Result<T> + Sync,
     ) -> Result<BTreeMap<String, T>> {
         let machines = &spec.parameters.machines;
-        let one = |machine: &RoleMachine| {
-            let known = self.0.iter().find(|one| one.name() == machine.platform);
-            let unknown = || {
-                let message = format!(
-                    "its platform `{}` is unknown to this tool",
-                    machine.platform
-                );
-                Error::infra(message)
-            };
-            let acted = known.ok_or_else(unknown);
-            acted.and_then(|platform| act(&**platform, &spec_of(spec, machine)))
-        };
+        let one = |machine: &RoleMachine| act(self.platform_of(machine)?, &spec_of(spec, machine));
         let acted = sync::parallel(machines, one);
         let named = |(machine, acted): (&RoleMachine, Result<T>)| match acted {
             Ok(acted) => Ok((machine.name.clone(), acted)),
             Err(error) => Err(in_role(machine, &error)),
         };
         machines.iter().zip(acted).map(named).collect()
-    }
-}
-
-/// The conditions on the links of a network without a fault.
-fn conditions(network: &EnvironmentNetwork) -> Conditions {
-    let mut conditions = Conditions::default();
-    conditions.delay = network.delay.map_or(conditions.delay, |delay| delay.0);
-    conditions.loss = network.loss.unwrap_or(conditions.loss);
-    conditions.rate = network.rate.map(NonZeroU64::get);
-    conditions
-}
-
-fn without_networks(spec: &EnvironmentSpec, machine: &RoleMachine) -> Error {
-    let (platform, environment) = (&machine.platform, &spec.target);
-    let message = format!(
-        "role `{}` of environment `{environment}`: platform `{platform}` has no networks",
-        machine.name
-    );
-    wrong(message).with_hint("networks join machines of `qemu`, or those of `container`")
-}
-
-/// A network to start.
-struct ChosenNetwork {
-    spec: NetworkSpec,
-    /// True if the playbook sets the subnet; else any other serves as well.
-    is_fixed: bool,
-}
-
-/// The number of subnets that are tried for a network of containers.
-const SUBNETS: u8 = 16;
-
-impl ChosenNetwork {
-    /// Starts the network. The networks of an engine have different subnets, those of other environments too.
-    fn up(&self) -> Result<RunningNetwork> {
-        if self.is_fixed || self.spec.kind == NetworkKind::Switch {
-            return self.spec.up();
-        }
-        let hash = Sha256::digest(&self.spec.place.unique);
-        let tried = (0..SUBNETS).map(|number| {
-            let third = hash[1].wrapping_add(number);
-            self.at(&format!("10.{}.{third}.", 100 + hash[0] % 100))
-                .up()
-        });
-        let mut last = None;
-        for up in tried {
-            match up {
-                Ok(network) => return Ok(network),
-                failed => last = Some(failed),
-            }
-        }
-        last.unwrap_or_else(|| self.spec.up())
-    }
-
-    /// The same network with other addresses of 24 bits and the same hosts.
-    fn at(&self, start: &str) -> NetworkSpec {
-        let moved = |address: &String| match address.rsplit_once('.') {
-            Some((_, host)) => format!("{start}{host}"),
-            None => address.clone(),
-        };
-        let mut spec = self.spec.clone();
-        spec.subnet = spec.subnet.as_ref().map(moved);
-        for member in &mut spec.members {
-            member.address = member.address.as_ref().map(moved);
-        }
-        spec
     }
 }
 
@@ -358,7 +236,11 @@ pub(in crate::provision) fn machines(
     })?;
     let networks = DeployedParts::of(deployed).networks;
     let one = |machine: RoleMachine| {
-        let spec = with_nics(spec_of(spec, &machine), &networks);
+        let nics = nics(&machine, &networks);
+        let spec = InstanceSpec {
+            nics,
+            ..spec_of(spec, &machine)
+        };
         (machine, spec)
     };
     Ok(parameters.machines.into_iter().map(one).collect())
@@ -388,13 +270,15 @@ pub(in crate::provision) fn with_deployed(
     }
 }
 
-/// The specification of a machine with its links to the networks.
-fn with_nics(mut spec: InstanceSpec, networks: &[RunningNetwork]) -> InstanceSpec {
-    let name = machine(&spec);
-    // A machine that is not in a network has no link to it.
-    let nics = networks.iter().filter_map(|network| network.nic(name).ok());
-    spec.nics = nics.collect();
-    spec
+/// The links of a machine to the networks, in the order of its interfaces.
+fn nics(machine: &RoleMachine, networks: &[RunningNetwork]) -> Vec<Nic> {
+    let to = |nic: &MachineNetwork| {
+        let mut all = networks
+            .iter()
+            .filter_map(|network| network.nic(&machine.name).ok());
+        all.find(|link| link.network == nic.network)
+    };
+    machine.networks.iter().filter_map(to).collect()
 }
 
 /// The specification of a machine.

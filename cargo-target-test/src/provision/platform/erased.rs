@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, sync::Arc};
 use schemars::generate::SchemaSettings;
 use serde::{Deserialize, Serialize, de::Error as _};
 use serde_json::{Value, json};
+use target_fixtures::wire::FaultKind;
 
 use super::{Deployed, Footprint, Found, InstanceSpec, NetworkKind, Ownership, Platform, SpecOf};
 use crate::{
@@ -32,6 +33,7 @@ macro_rules! dyn_platform {
             fn connect(&self, spec: &InstanceSpec, deployed: &Deployed) -> Arc<dyn Transport>;
             fn console(&self, spec: &InstanceSpec) -> Option<PathBuf>;
             fn can_restore(&self) -> bool;
+            fn faults(&self) -> &'static [FaultKind];
             fn network_kind(&self) -> Option<NetworkKind>;
             $(fn $method(&self, spec: &InstanceSpec, $($name: $type),*) -> Result<$output>;)*
             $(fn $search(&self, $key: &str, like: Option<&InstanceSpec>) -> Result<$found>;)*
@@ -67,6 +69,10 @@ macro_rules! dyn_platform {
                 self.0.network_kind()
             }
 
+            fn faults(&self) -> &'static [FaultKind] {
+                self.0.faults()
+            }
+
             $(fn $method(&self, spec: &InstanceSpec, $($name: $type),*) -> Result<$output> {
                 self.0.$method(&parsed::<P>(spec)?, $($name),*)
             })*
@@ -93,6 +99,7 @@ dyn_platform! {
     instance restore(deployed: &Deployed, name: &str) -> Deployed;
     instance link(deployed: &Deployed, nic: u32, up: bool) -> ();
     instance type_text(deployed: &Deployed, text: &str) -> ();
+    instance pause(deployed: &Deployed, paused: bool) -> ();
     instance restart(deployed: &Deployed) -> ();
     search find(label) -> Vec<Found>;
     search find_owned(owner) -> Vec<Found>;

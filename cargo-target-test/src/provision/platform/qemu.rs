@@ -21,6 +21,7 @@ mod serial;
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use serde_json::json;
+use target_fixtures::wire::FaultKind;
 
 use self::{
     line::QemuCommand,
@@ -189,6 +190,16 @@ impl Platform for QemuPlatform {
 
     fn restart(&self, spec: &SpecOf<Self>, _: &Deployed) -> Result<()> {
         machine::reset(spec)
+    }
+
+    fn faults(&self) -> &'static [FaultKind] {
+        &FaultKind::ALL
+    }
+
+    fn pause(&self, spec: &SpecOf<Self>, _: &Deployed, paused: bool) -> Result<()> {
+        let command = if paused { "stop" } else { "cont" };
+        let mut monitor = Monitor::connect(&spec.scratch)?;
+        monitor.ask(command, &json!({})).map(drop)
     }
 
     fn type_text(&self, spec: &SpecOf<Self>, _: &Deployed, text: &str) -> Result<()> {

@@ -76,6 +76,7 @@ impl Selection {
             retry_fresh: metadata.retry_on == Some(RetryOn::Fresh),
             programs: self.programs_of(case)?,
             side: self.side(case),
+            role: metadata.runs_on_role.clone(),
             has_attribute: self.inventory.tests[case.test].attribute,
             artifacts: CaseArtifacts::new(&target.lifecycle.around, metadata),
             orchestration: self.orchestration(case.test),

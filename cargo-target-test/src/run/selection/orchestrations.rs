@@ -140,6 +140,11 @@ impl Selection {
     /// [`ErrorKind::Playbook`](crate::ErrorKind::Playbook) for a description that is missing or wrong.
     pub(super) fn check_orchestrations(&mut self) -> Result<()> {
         let orchestrations = &self.orchestrations;
+        let mut tests = self.inventory.tests.iter();
+        if !tests.any(|test| test.declared().orchestration.is_some()) {
+            // Perhaps other packages have them.
+            return Ok(());
+        }
         if orchestrations.settings.sources.is_some() {
             let note = "`orchestration_sources` is ignored: events are compiled into the tests";
             self.warnings.push(note.to_owned());

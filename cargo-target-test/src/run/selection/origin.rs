@@ -23,22 +23,34 @@ const WITHOUT_EFFECT: [&str; 6] = [
 impl Selection {
     /// Completes what is known of the working copy.
     pub(super) fn origin(&self, instance_sets: &InstanceSets, known: RunOrigin) -> RunOrigin {
-        let target = |number: &usize| {
-            let target = &self.workspace.playbook.targets[*number];
+        let labelled = |number: usize, label: &str| {
+            let target = &self.workspace.playbook.targets[number];
             RunTarget {
                 name: target.name.clone(),
-                label: target.label.clone(),
+                label: label.to_owned(),
                 platform: target.platform.to_owned(),
                 count: target.count,
                 definition: target.definition.hash.clone(),
             }
         };
+        let targets = instance_sets.keys().map(|number| {
+            let label = &self.workspace.playbook.targets[*number].label;
+            labelled(*number, label)
+        });
+        let mut targets: Vec<_> = targets.collect();
+        // The cases of a variant have a label of their own.
+        for case in self.chosen_cases().filter(|case| case.variant.is_some()) {
+            let label = case.info.runs_on.label().unwrap_or_default();
+            if !targets.iter().any(|known| known.label == label) {
+                targets.push(labelled(case.target, label));
+            }
+        }
         RunOrigin {
             repository: Some(self.repository.clone()),
             seed: self.run.tests.choosing.seed,
             playbook_hash: Some(self.playbook_hash.clone()),
             options: self.options.clone(),
-            targets: instance_sets.keys().map(target).collect(),
+            targets,
             binaries: self.test_binaries(),
             ..known
         }

@@ -86,6 +86,18 @@ fn run_for(
         }
         other => panic!("{other:?}"),
     };
+    let end = run_telling(millis, fails_fast, events, tell);
+    let results = results.lock().expect("results").clone();
+    (end, results)
+}
+
+/// Runs events for a time, with a function that receives the requests to the broker.
+fn run_telling(
+    millis: u64,
+    fails_fast: bool,
+    events: Vec<(PlannedEvent, Body)>,
+    tell: impl Fn(BrokerRequest) + Send + Sync + 'static,
+) -> OrchestrationEnd {
     let fixtures = Fixtures::new(None);
     fixtures.provide::<result_reporter>(Reporter::printing(&ReportQueue::default()));
     let (plans, bodies): (Vec<_>, Vec<_>) = events.into_iter().unzip();
@@ -112,9 +124,7 @@ fn run_for(
         state: Mutex::default(),
         changed: Condvar::new(),
     });
-    let end = runner.run();
-    let results = results.lock().expect("results").clone();
-    (end, results)
+    runner.run()
 }
 
 fn until_killed(fixtures: &Fixtures) -> Result<(), FixtureFailure> {
@@ -235,6 +245,47 @@ fn an_event_that_never_ends_is_named() {
     for name in ["`hangs` (for ", "`collect` (tear-down)"] {
         assert!(failure.contains(name), "{failure}");
     }
+}
+
+/// The resident memory of this process in KiB.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("the status");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    let number = line.and_then(|line| line.split_whitespace().nth(1));
+    number
+        .and_then(|number| number.parse().ok())
+        .expect("a number")
+}
+
+#[test]
+fn memory_does_not_grow_with_the_number_of_reports() {
+    let reports: Body = |fixtures| {
+        let reporter = fixtures.get::<result_reporter>()?;
+        // The first reports fill what is reused later.
+        let mut before = 0;
+        for number in 0..100_000 {
+            reporter.record("frames", f64::from(number), "1/s");
+            if number % 100 == 99 {
+                // The queue is as long as the monitor is slow.
+                thread::yield_now();
+            }
+            if number == 20_000 {
+                before = resident();
+            }
+        }
+        let grown = resident().saturating_sub(before);
+        assert!(grown < 32 << 10, "{grown} KiB");
+        Ok(())
+    };
+    let told = Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let counted = Arc::clone(&told);
+    let tell = move |_| {
+        counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    };
+    let end = run_telling(1000, false, vec![(planned("reports"), reports)], tell);
+    assert_eq!(end.failure, None);
+    let told = told.load(std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(told, 100_001);
 }
 
 #[test]

@@ -1,0 +1,286 @@
+//! Faults: what a test does to its instance on purpose, and takes back.
+//!
+//! Must not know how a fault is caused.
+
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use super::{Result, Target, UP};
+use crate::{
+    error::{ErrorKind, Placed, TargetError, skip},
+    wire::{Act, Fault, FaultKind},
+};
+
+/// The faults of this process's targets.
+static LASTING: Mutex<LastingFaults> = Mutex::new(LastingFaults {
+    count: 0,
+    last_end: None,
+});
+
+#[derive(Debug)]
+struct LastingFaults {
+    /// The number of those that last.
+    count: usize,
+    last_end: Option<Instant>,
+}
+
+fn lasting() -> MutexGuard<'static, LastingFaults> {
+    LASTING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Counts a fault as lasting, until dropped.
+#[derive(Debug)]
+struct Lasting;
+
+impl Lasting {
+    fn begin() -> Self {
+        lasting().count += 1;
+        Self
+    }
+}
+
+impl Drop for Lasting {
+    fn drop(&mut self) {
+        let mut lasting = lasting();
+        lasting.count -= 1;
+        lasting.last_end = Some(Instant::now());
+    }
+}
+
+/// True if a fault lasts, or lasted after `start`.
+pub(crate) fn fault_lasted_since(start: Instant) -> bool {
+    let lasting = lasting();
+    lasting.count > 0 || lasting.last_end.is_some_and(|end| end >= start)
+}
+
+/// The faults of a target: see [`Target::faults`].
+#[derive(Clone, Copy, Debug)]
+pub struct Faults<'a>(&'a Target);
+
+/// A fault that lasts until this value is dropped, or [ended](Self::end). What it causes, such as silence or a reboot, is
+/// neither infra nor a crash meanwhile.
+#[derive(Debug)]
+#[must_use = "the fault ends when this is dropped"]
+pub struct ActiveFault {
+    target: Target,
+    kind: FaultKind,
+    has_ended: bool,
+    _lasting: Lasting,
+}
+
+impl Target {
+    /// The faults that the instance can have. On `qemu` all of them, on `container` a pause, and disk and memory within the
+    /// container's own limits. On other platforms only those that the target of the playbook names: `faults = ["pause"]`.
+    /// Any other fault skips the test.
+    ///
+    /// The broker ends each fault at the end of the lease, even if the test was killed; an instance whose fault cannot be
+    /// ended is dirty.
+    ///
+    /// ```no_run
+    /// use target_fixtures::prelude::*;
+    ///
+    /// #[target_test]
+    /// fn survives_a_pause(target: &Target) -> Result<()> {
+    ///     let paused = target.faults().pause()?;
+    ///     std::thread::sleep(Duration::from_secs(5));
+    ///     paused.end()?;
+    ///     target.ping()?;
+    ///     Ok(())
+    /// }
+    /// # fn main() {}
+    /// ```
+    #[must_use]
+    pub fn faults(&self) -> Faults<'_> {
+        Faults(self)
+    }
+}
+
+impl Faults<'_> {
+    /// Stops the machine, as if the whole of it stood still. Commands wait for the end of the pause.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Infra`] if the platform fails; a [skip](fn@crate::skip) if the target cannot have this fault.
+    #[track_caller]
+    pub fn pause(&self) -> Result<ActiveFault> {
+        self.begin(Fault::Pause).placed()
+    }
+
+    /// Cuts the power, without any warning to the system, and waits until the machine is up again.
+    ///
+    /// # Errors
+    /// As [`pause`](Self::pause).
+    #[track_caller]
+    pub fn power_cut(&self) -> Result<()> {
+        let _lasting = Lasting::begin();
+        self.cause(Fault::PowerCut).placed()
+    }
+
+    /// Sets the clock forward, or back if `seconds` is negative. Its end sets the clock to that of this host.
+    ///
+    /// # Errors
+    /// As [`pause`](Self::pause).
+    #[track_caller]
+    pub fn clock_jump(&self, seconds: i64) -> Result<ActiveFault> {
+        self.begin(Fault::ClockJump { seconds }).placed()
+    }
+
+    /// Lets the clock gain a second in every `every` seconds, or lose one if not `gains`, from 1.
+    ///
+    /// # Errors
+    /// As [`pause`](Self::pause).
+    #[track_caller]
+    pub fn clock_drift(&self, every: u32, gains: bool) -> Result<ActiveFault> {
+        self.begin(Fault::ClockDrift { every, gains }).placed()
+    }
+
+    /// Fills the file system of a folder with a file, of at most 16 GiB.
+    ///
+    /// # Errors
+    /// As [`pause`](Self::pause); [`ErrorKind::Request`] if the file system is too large, or is that of this host.
+    #[track_caller]
+    pub fn disk_full(&self, folder: impl Into<String>) -> Result<ActiveFault> {
+        let path = folder.into();
+        self.begin(Fault::DiskFull { path }).placed()
+    }
+
+    /// Holds memory in a process.
+    ///
+    /// # Errors
+    /// As [`pause`](Self::pause); [`ErrorKind::Request`] for a container without a limit of its own.
+    #[track_caller]
+    pub fn memory_pressure(&self, mebibytes: u32) -> Result<ActiveFault> {
+        self.begin(Fault::MemoryPressure { mebibytes }).placed()
+    }
+
+    fn begin(&self, fault: Fault) -> Result<ActiveFault> {
+        let (kind, lasting) = (fault.kind(), Lasting::begin());
+        self.cause(fault)?;
+        Ok(ActiveFault {
+            target: self.0.clone(),
+            kind,
+            has_ended: false,
+            _lasting: lasting,
+        })
+    }
+
+    fn cause(&self, fault: Fault) -> Result<()> {
+        let (target, kind) = (self.0, fault.kind());
+        if !target.allows(kind) {
+            let (name, platform) = (target.name(), target.platform());
+            let reason = format!(
+                "fault `{kind}` is not allowed on target `{name}` of platform `{platform}`: `faults = [\"{kind}\"]` allows it"
+            );
+            return Err(skip(reason));
+        }
+        target.act(Act::Fault { fault }, UP)
+    }
+}
+
+impl ActiveFault {
+    /// Ends the fault.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Infra`] if it cannot be ended: the instance is dirty then.
+    #[track_caller]
+    pub fn end(mut self) -> Result<()> {
+        self.finish().placed()
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        match std::mem::replace(&mut self.has_ended, true) {
+            true => Ok(()),
+            false => self.target.act(Act::EndFault { kind: self.kind }, UP),
+        }
+    }
+}
+
+impl Drop for ActiveFault {
+    fn drop(&mut self) {
+        // The broker tries again at the end of the lease.
+        if let Err(error) = self.finish() {
+            eprintln!("failed to end fault `{}`: {error}", self.kind);
+        }
+    }
+}
+
+/// Defines ready-made events that cause faults on the target of an orchestration: `pause_target`, `cut_power`, `jump_clock`,
+/// `fill_disk` and `press_memory`. A description gives their `params`: `seconds`, how long the fault lasts (not for
+/// `cut_power`), `by` (seconds) for `jump_clock`, `folder` for `fill_disk`, `mebibytes` for `press_memory`.
+#[macro_export]
+macro_rules! fault_events {
+    () => {
+        /// Stops the machine for a time.
+        #[$crate::target_event]
+        fn pause_target(
+            target: &$crate::Target,
+            kill_switch: &$crate::orchestration::KillSwitch,
+            seconds: f64,
+        ) -> $crate::Result<()> {
+            let fault = target.faults().pause()?;
+            $crate::__private::last(fault, kill_switch, seconds)
+        }
+
+        /// Cuts the power.
+        #[$crate::target_event]
+        fn cut_power(target: &$crate::Target) -> $crate::Result<()> {
+            Ok(target.faults().power_cut()?)
+        }
+
+        /// Sets the clock for a time.
+        #[$crate::target_event]
+        fn jump_clock(
+            target: &$crate::Target,
+            kill_switch: &$crate::orchestration::KillSwitch,
+            seconds: f64,
+            by: i64,
+        ) -> $crate::Result<()> {
+            let fault = target.faults().clock_jump(by)?;
+            $crate::__private::last(fault, kill_switch, seconds)
+        }
+
+        /// Fills a disk for a time.
+        #[$crate::target_event]
+        fn fill_disk(
+            target: &$crate::Target,
+            kill_switch: &$crate::orchestration::KillSwitch,
+            seconds: f64,
+            folder: String,
+        ) -> $crate::Result<()> {
+            let fault = target.faults().disk_full(folder)?;
+            $crate::__private::last(fault, kill_switch, seconds)
+        }
+
+        /// Holds memory for a time.
+        #[$crate::target_event]
+        fn press_memory(
+            target: &$crate::Target,
+            kill_switch: &$crate::orchestration::KillSwitch,
+            seconds: f64,
+            mebibytes: u32,
+        ) -> $crate::Result<()> {
+            let fault = target.faults().memory_pressure(mebibytes)?;
+            $crate::__private::last(fault, kill_switch, seconds)
+        }
+    };
+}
+
+/// Lets a fault of a ready-made event last for a time, or until the event must end.
+///
+/// # Errors
+/// As [`ActiveFault::end`]; [`ErrorKind::Request`] for a time that is none.
+pub fn last(
+    fault: ActiveFault,
+    kill_switch: &crate::orchestration::KillSwitch,
+    seconds: f64,
+) -> crate::Result<()> {
+    let time = std::time::Duration::try_from_secs_f64(seconds).map_err(|error| {
+        TargetError::new(
+            ErrorKind::Request,
+            format!("wait for {seconds} seconds: {error}"),
+        )
+    })?;
+    kill_switch.wait(time);
+    Ok(fault.end()?)
+}

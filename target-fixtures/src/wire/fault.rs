@@ -1,0 +1,103 @@
+//! Messages about faults of an instance.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A fault that a test causes on its instance. All but a power cut last until they are ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "fault", rename_all = "kebab-case")]
+pub enum Fault {
+    /// The machine stands still.
+    Pause,
+    /// The machine loses its power, and starts again.
+    PowerCut,
+    /// The clock jumps.
+    ClockJump {
+        /// The difference in seconds.
+        seconds: i64,
+    },
+    /// The clock gains, or loses, one second in each of these periods.
+    ClockDrift {
+        /// The period in seconds.
+        every: u32,
+        /// True if the clock gains.
+        gains: bool,
+    },
+    /// A file system has no free space.
+    DiskFull {
+        /// The absolute path of a folder in it.
+        path: String,
+    },
+    /// A process holds memory.
+    MemoryPressure {
+        /// The memory in MiB.
+        mebibytes: u32,
+    },
+}
+
+/// The kind of a fault, as in `faults` of a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FaultKind {
+    /// The machine stands still.
+    Pause,
+    /// The machine loses its power.
+    PowerCut,
+    /// The clock is wrong.
+    Clock,
+    /// A disk is full.
+    Disk,
+    /// Memory is scarce.
+    Memory,
+}
+
+impl FaultKind {
+    /// All kinds.
+    pub const ALL: [Self; 5] = [
+        Self::Pause,
+        Self::PowerCut,
+        Self::Clock,
+        Self::Disk,
+        Self::Memory,
+    ];
+}
+
+impl Fault {
+    /// The kind.
+    #[must_use]
+    pub fn kind(&self) -> FaultKind {
+        match self {
+            Self::Pause => FaultKind::Pause,
+            Self::PowerCut => FaultKind::PowerCut,
+            Self::ClockJump { .. } | Self::ClockDrift { .. } => FaultKind::Clock,
+            Self::DiskFull { .. } => FaultKind::Disk,
+            Self::MemoryPressure { .. } => FaultKind::Memory,
+        }
+    }
+}
+
+/// `power-cut`.
+impl fmt::Display for FaultKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pause => "pause",
+            Self::PowerCut => "power-cut",
+            Self::Clock => "clock",
+            Self::Disk => "disk",
+            Self::Memory => "memory",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_in_playbooks() {
+        for kind in FaultKind::ALL {
+            assert_eq!(serde_json::json!(kind), kind.to_string());
+        }
+    }
+}
