@@ -103,9 +103,16 @@ impl LiveConnection {
     /// If the instance does not answer.
     pub(crate) async fn has_rebooted(&self, limit: Duration) -> Result<bool> {
         self.doubt();
+        let transport = self.transport();
         // Read before: a connection that is lost meanwhile counts as lost later.
-        let losses = self.transport().losses();
-        let answer = self.transport().probe(limit).await?;
+        let mut losses = transport.losses();
+        let mut answer = transport.probe(limit).await;
+        // The connection was broken before, unnoticed: the instance answers on another one, if at all.
+        if answer.is_err() && transport.losses() > losses {
+            losses = transport.losses();
+            answer = transport.probe(limit).await;
+        }
+        let answer = answer?;
         let has_rebooted = self.is_other_boot(&answer);
         self.know(answer.boot_id, losses);
         Ok(has_rebooted)
@@ -128,5 +135,63 @@ impl LiveConnection {
 
     fn known(&self) -> MutexGuard<'_, Known> {
         sync::lock(&self.known)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use target_fixtures::wire::ShellCommand;
+
+    use super::*;
+    use crate::{
+        connect::{CommandStdin, Running, TransportFuture},
+        error::Error,
+    };
+
+    /// Loses this many connections, each under a probe.
+    struct Broken {
+        breaks: usize,
+        losses: AtomicUsize,
+    }
+
+    impl Transport for Broken {
+        fn exec(&self, _: &ShellCommand, _: &str, _: Option<CommandStdin>) -> Running {
+            unreachable!("it is probed only")
+        }
+
+        fn probe(&self, _: Duration) -> TransportFuture<ProbeAnswer> {
+            let breaks = self.losses.load(Ordering::Relaxed) < self.breaks;
+            self.losses
+                .fetch_add(usize::from(breaks), Ordering::Relaxed);
+            Box::pin(std::future::ready(match breaks {
+                true => Err(Error::infra("lost the connection")),
+                false => Ok(ProbeAnswer {
+                    boot_id: "second".to_owned(),
+                    ..ProbeAnswer::default()
+                }),
+            }))
+        }
+
+        fn losses(&self) -> usize {
+            self.losses.load(Ordering::Relaxed)
+        }
+
+        fn sweep(&self, _: &str, _: Duration) -> TransportFuture<()> {
+            Box::pin(std::future::ready(Ok(())))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_breaks_under_a_probe_says_nothing_of_the_instance() {
+        for (breaks, answers) in [(0, true), (1, true), (2, false)] {
+            let losses = AtomicUsize::new(0);
+            let transport = Arc::new(Broken { breaks, losses });
+            let connection = LiveConnection::answered(transport, Some("first".to_owned()));
+            let rebooted = connection.has_rebooted(PROBE_TIMEOUT).await;
+            assert_eq!(rebooted.ok(), answers.then_some(true), "{breaks}");
+            assert_eq!(connection.may_have_rebooted(), !answers, "{breaks}");
+        }
     }
 }
