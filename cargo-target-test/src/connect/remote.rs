@@ -533,7 +533,8 @@ impl Follower {
             Some(_) => ("its login shell", KILLED_OR_CLOSED),
             None => ("it", ""),
         };
-        if self.filter.has_started() {
+        // A signal may arrive before the command has started.
+        if self.filter.has_started() || self.is_signalled.load(Ordering::SeqCst) {
             let what = "did not report the exit status of the command";
             return match exited.and_then(|exit| self.shell_killed_by(exit)) {
                 Some(signal) => CommandEvent::Exited(Exit::Signal(signal)),

@@ -419,7 +419,7 @@ fn processes_are_killed_beside_a_transfer(target: &Target) -> Result<()> {
     fs::write(&large, vec![1; 32 << 20])?;
     std::thread::scope(|scope| {
         let put = scope.spawn(|| target.put(&large, at.there("large")));
-        for _ in 0..10 {
+        for _ in 0..40 {
             let mut process = target.command("exec sleep 500").quiet().spawn()?;
             process.write(vec![1; 1 << 20])?;
             process.kill()?;
