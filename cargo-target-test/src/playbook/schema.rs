@@ -351,6 +351,6 @@ mod tests {
             OWN_KEYS.iter().all(|own| keys.iter().any(|key| key == own)),
             "{keys:?}"
         );
-        assert_eq!(keys.len(), 23);
+        assert_eq!(keys.len(), 24);
     }
 }

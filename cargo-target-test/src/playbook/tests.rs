@@ -7,15 +7,28 @@ use serde_json::json;
 
 use self::platforms::PLATFORMS;
 use super::*;
-use crate::{ErrorKind, commands::check};
+use crate::{ErrorKind, commands::check, provision::platform::Platforms};
 
 /// Loads this text from a file `playbook.toml`.
 fn load_text(text: impl AsRef<[u8]>, sets: &[&str]) -> Result<Playbook> {
+    load_with(text, sets, &PLATFORMS)
+}
+
+/// The same with the built-in platforms.
+fn load_built_in(text: impl AsRef<[u8]>, sets: &[&str]) -> Result<Playbook> {
+    load_with(text, sets, &Platforms::default().syntax())
+}
+
+fn load_with(
+    text: impl AsRef<[u8]>,
+    sets: &[&str],
+    platforms: &[&dyn PlatformSyntax],
+) -> Result<Playbook> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("playbook.toml");
     std::fs::write(&path, text).unwrap();
     let sets: Vec<_> = sets.iter().map(|&set| set.to_owned()).collect();
-    load(Some(&path), &sets, &PLATFORMS)
+    load(Some(&path), &sets, platforms)
 }
 
 const LAYERS: &str = r#"
@@ -101,6 +114,94 @@ fn layers() {
             .as_deref(),
         Some("features")
     );
+}
+
+const ENVIRONMENT_TEXT: &str = r#"
+[[targets]]
+name = "vm"
+platform = "qemu"
+kernel = "vmlinuz"
+memory = "1 GiB"
+count = 9
+features = ["kvm"]
+
+[environments.lan]
+networks = { lab = { subnet = "10.1.0.0/24" }, wan = {}, bare = { configure = false } }
+
+[environments.lan.roles.gateway]
+target = "vm"
+memory = "2 GiB"
+features = ["kvm", "routed"]
+networks = ["lab", { name = "wan", address = "192.168.1.7/28" }, "bare"]
+
+[environments.lan.roles.tester]
+target = "vm"
+count = 2
+networks = ["lab", "wan", { name = "bare", configure = true }]
+"#;
+
+#[test]
+fn an_environment_is_a_target_of_machines() {
+    let sets = [
+        "environments.lan.count=3",
+        "environments.lan.roles.tester.memory=4 GiB",
+        "targets.vm.port=2222",
+    ];
+    let playbook = load_built_in(ENVIRONMENT_TEXT, &sets).unwrap();
+    let [vm, lan] = playbook.targets.as_slice() else {
+        panic!("two targets: {playbook:?}")
+    };
+    assert_eq!((vm.name.as_str(), vm.count), ("vm", 9));
+    assert_eq!((lan.name.as_str(), lan.count, lan.cost), ("lan", 3, 3.0));
+    assert_eq!(lan.features, ["kvm"]);
+    let machines: Vec<_> = lan.machines().collect();
+    assert_eq!(machines, ["gateway", "tester1", "tester2"]);
+    assert_eq!(lan.machines_of("tester").count(), 2);
+    assert_eq!(lan.capabilities["gateway.memory"], "2 GiB");
+    assert_eq!(lan.capabilities["tester2.memory"], "4 GiB");
+    let parameters: EnvironmentParameters = serde_json::from_value(lan.parameters.clone()).unwrap();
+    let addresses = parameters.machines.iter().map(|machine| {
+        let nics = machine.networks.iter();
+        let address = |nic: &MachineNetwork| nic.address.clone().unwrap_or_default();
+        nics.map(address).collect::<Vec<_>>().join(" ")
+    });
+    assert_eq!(
+        addresses.collect::<Vec<_>>(),
+        [
+            "10.1.0.1/24 192.168.1.7/28 ",
+            "10.1.0.2/24 192.168.1.1/28 10.77.0.1/24",
+            "10.1.0.3/24 192.168.1.2/28 10.77.0.2/24"
+        ]
+    );
+    let ports = parameters
+        .machines
+        .iter()
+        .map(|machine| &machine.parameters["port"]);
+    assert!(ports.clone().all(|port| *port == 2222), "{ports:?}");
+    // The definition changes with that of a role, and not with the number of environments.
+    let other = |set| {
+        load_built_in(ENVIRONMENT_TEXT, &[set])
+            .unwrap()
+            .targets
+            .remove(1)
+    };
+    let plain = load_built_in(ENVIRONMENT_TEXT, &[])
+        .unwrap()
+        .targets
+        .remove(1);
+    let hash = |target: &PlaybookTarget| target.definition.hash.clone();
+    assert_eq!(hash(&plain), hash(&other("environments.lan.count=5")));
+    let changed = other("environments.lan.roles.gateway.memory=3 GiB");
+    let key = changed.definition.changed_key(&plain.definition.keys);
+    assert_eq!(key.as_deref(), Some("roles.gateway.memory"));
+    let unknown = load_built_in(ENVIRONMENT_TEXT, &["environments.lna.count=2"]).unwrap_err();
+    assert!(
+        unknown.to_string().contains("did you mean `lan`?"),
+        "{unknown}"
+    );
+    // The text that `check` prints has the same meaning.
+    let again = load_built_in(check::to_text(&playbook), &[]).unwrap();
+    assert_eq!(hash(&again.targets[1]), hash(&playbook.targets[1]));
 }
 
 #[test]
