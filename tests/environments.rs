@@ -55,8 +55,9 @@ fn a_test_leases_all_machines_by_role() {
         .line_with(&["PASS", "vlan[lan/vlan7]"])
         .line_with(&["PASS", "vlan[lan/vlan93]"])
         .line_with(&["PASS", "alone[single]"])
-        .says("8 cases: 6 passed, 2 skipped")
-        .line_with(&["lan", "5", "1", "2"])
+        .line_with(&["PASS", "runs_there[lan]"])
+        .says("9 cases: 7 passed, 2 skipped")
+        .line_with(&["lan", "6", "1", "2"])
         .says("needs gateway.cores >= 4096, `lan-0` has ")
         .never_says("alone[lan]");
     for (machine, shown) in [("lan-0.gateway", "/gateway"), ("lan.tester1", "/tester1")] {

@@ -71,6 +71,19 @@ fn vlan(env: &Environment) -> Result<()> {
     Ok(())
 }
 
+/// Runs on one of the machines, and reaches another through the broker.
+#[target_test(roles = ["gateway"], runs_on = "tester1")]
+fn runs_there(env: &Environment) -> Result<()> {
+    // The mark of platform `local` on every process of the machine.
+    let mark = std::env::var("TARGET_TEST_LOCAL")?;
+    assert!(mark.ends_with("-tester1"), "{mark}");
+    assert_eq!(
+        env["gateway"].cat(format!("{}/prepared", home(&env["gateway"])?))?,
+        "by the recipe"
+    );
+    Ok(())
+}
+
 /// Runs on single machines only.
 #[target_test]
 fn alone(target: &Target) -> Result<()> {
