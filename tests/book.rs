@@ -164,10 +164,18 @@ fn commands_shown_print_what_is_shown() {
 /// Does what a page says, in a crate of its own.
 fn follow(name: &str, blocks: Vec<Block>) {
     let mut project = Project::new(&format!("book-{name}"));
-    // An earlier run of this test may have left the page's playbook, and files that are shown after a command.
-    let after = blocks.iter().skip_while(|block| !block.is_shown_command());
-    for file in after.filter_map(Block::file).chain(["target-test.toml"]) {
-        let _ = fs::remove_file(project.path(file));
+    // An earlier run of this test may have left files of the page.
+    for left in fs::read_dir(project.path("")).expect("the project") {
+        let left = left.expect("a file of the project");
+        let kept = ["Cargo.toml", "Cargo.lock", "src", "target"];
+        if kept.iter().any(|kept| left.file_name() == *kept) {
+            continue;
+        }
+        let removed = match left.file_type().expect("its kind").is_dir() {
+            true => fs::remove_dir_all(left.path()),
+            false => fs::remove_file(left.path()),
+        };
+        removed.expect("a file of the page is removed");
     }
     for block in blocks {
         if let Some(file) = block.file().filter(|file| *file != "Cargo.toml") {

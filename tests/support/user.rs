@@ -1,6 +1,7 @@
 //! A user with a password, who exists for one test.
 
 use std::{
+    fs::File,
     io::Write as _,
     process::{Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
@@ -27,7 +28,7 @@ impl User {
         let user = Self {
             name: format!("tt{}x{count}", std::process::id()),
         };
-        // Another test may be at `/etc/passwd` at this moment.
+        let _alone = alone();
         super::eventually("a user of this machine's", || {
             let made = Command::new("useradd")
                 .args(["--no-create-home", "--home-dir", "/", "--shell", "/bin/sh"])
@@ -69,10 +70,19 @@ impl User {
     }
 }
 
+/// The right to change this machine's users, held until it is dropped: programs that change them side by side have left
+/// `/etc/shadow` empty.
+fn alone() -> File {
+    let lock = File::create(std::env::temp_dir().join("tt-users.lock")).expect("a lock file");
+    lock.lock().expect("the lock of this machine's users");
+    lock
+}
+
 impl Drop for User {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(self.sudoers());
         let ours = |line: &str| line.starts_with(&format!("{}:", self.name));
+        let _alone = alone();
         // What sshd started for it may live a moment longer.
         super::eventually("the end of a user", || {
             let _ = Command::new("userdel")
