@@ -70,8 +70,7 @@ impl Ping<'_> {
     /// Sends the requests and waits for the replies.
     ///
     /// # Errors
-    /// [`ErrorKind::NoPacket`](crate::ErrorKind::NoPacket) if there is no reply at all; a skip without `ping` on the
-    /// machine.
+    /// [`ErrorKind::NoPacket`](crate::ErrorKind::NoPacket) if no reply came; a skip if the machine has no `ping`.
     #[track_caller]
     pub fn run(self) -> Result<Pings> {
         program(self.from, &["ping"], "iputils-ping")?;
