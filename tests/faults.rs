@@ -4,6 +4,7 @@
 //! `pool.json` is held against. Must not look into the pool.
 
 use std::{
+    ffi::OsString,
     fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -191,6 +192,18 @@ fn pair(gateway: &str, tester: &str) -> String {
         )
     };
     role("gateway", gateway) + &role("tester", tester)
+}
+
+/// Does the work of a test's program with the playbook that this variable names; without it, in an ordinary run of the
+/// tests, nothing.
+fn in_child(mode: &str, work: impl AsyncFnOnce(OsString)) {
+    let Some(playbook) = std::env::var_os(mode) else {
+        return;
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime.expect("a runtime").block_on(work(playbook));
 }
 
 fn kill(pid: &str) {

@@ -13,7 +13,7 @@ use cargo_target_test::provision::{PoolProvisioner, Provisioner, Request};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use super::{DOWN, Lab, UP, alive, target};
+use super::{DOWN, Lab, UP, alive, in_child, target};
 use crate::support::{Sshd, Started, Tool, User, eventually};
 
 const MODE: &str = "REMAINS_CHILD";
@@ -21,13 +21,7 @@ const MODE: &str = "REMAINS_CHILD";
 /// The other user's program, which deploys; nothing in an ordinary run of the tests.
 #[test]
 fn main() {
-    let Some(playbook) = std::env::var_os(MODE) else {
-        return;
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    runtime.expect("a runtime").block_on(async {
+    in_child(MODE, async |playbook| {
         let machines = PoolProvisioner::open(playbook).expect("the playbook");
         let lease = machines.acquire(Request::one("alpha")).await;
         eprintln!("acquired: {}", lease.is_ok());

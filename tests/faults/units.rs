@@ -3,7 +3,7 @@
 use cargo_target_test::provision::{PoolProvisioner, Provisioner, Request};
 use rustix::process::Signal;
 
-use super::{Lab, pair, signal, standalone};
+use super::{Lab, in_child, pair, signal, standalone};
 use crate::support::{Tool, eventually};
 
 #[test]
@@ -55,13 +55,7 @@ const MODE: &str = "UNITS_CHILD";
 /// The program of the next test; nothing in an ordinary run of the tests.
 #[test]
 fn main() {
-    let Some(playbook) = std::env::var_os(MODE) else {
-        return;
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    runtime.expect("a runtime").block_on(async {
+    in_child(MODE, async |playbook| {
         let machines = PoolProvisioner::open(playbook).expect("the playbook");
         let lease = machines.acquire(Request::one("pair")).await;
         let lease = lease.expect("an environment");
