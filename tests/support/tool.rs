@@ -200,10 +200,18 @@ impl Started {
 
 impl Drop for Started {
     fn drop(&mut self) {
-        if !self.ended {
-            self.signal_group(Signal::KILL);
-            let _ = self.child.wait();
+        if self.ended {
+            return;
         }
+        if thread::panicking() {
+            let state = match self.has_ended() {
+                true => "had ended",
+                false => "still ran",
+            };
+            eprintln!("{} {state}; it had printed\n{}", self.line, self.printed());
+        }
+        self.signal_group(Signal::KILL);
+        let _ = self.child.wait();
     }
 }
 
