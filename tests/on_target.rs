@@ -82,7 +82,7 @@ fn verdicts_are_those_of_the_host() {
     .line_with(&["SIGABRT", "aborts[it]"])
     .line_with(&["9 cases: 6 passed", "3 failed, 0 infra"]);
     // Nothing stays but the binary, in its folder.
-    assert!(!on_instance(&project, "ps").contains("86398"));
+    assert!(!on_instance(&project, "ps").contains("8639"));
     let list = "cd /tmp/target-test-programs-0 && ls -i */plain-*; ls /root /tmp";
     let first = on_instance(&project, list);
     assert_eq!(first.matches("plain-").count(), 1, "{first}");
@@ -151,9 +151,9 @@ fn a_binary_needs_a_folder_with_room_that_runs_programs() {
     project.run(&["--delete-targets"]).code(0);
 }
 
-/// A library that the machine lacks is named, with the triple that needs none.
+/// A library that the machine lacks is named, with the triple that needs none; so is another architecture.
 #[test]
-fn a_missing_library_is_named() {
+fn a_machine_that_cannot_run_the_binary_is_told() {
     let Some(engine) = here(Engine::start()) else {
         return;
     };
@@ -180,6 +180,15 @@ fn a_missing_library_is_named() {
         .code(69)
         .says("libours.so => not found")
         .says(&hint);
+    let of_32_bits = "ForceCommand setarch i686 /bin/sh -c \"$SSH_ORIGINAL_COMMAND\"";
+    let sshd = Sshd::with(&["it-0"], of_32_bits);
+    let linked = linked.playbook(&sshd.playbook(&[("it", &["it-0"])]));
+    if std::env::consts::ARCH == "x86_64" {
+        run(&linked, &[])
+            .code(69)
+            .says("cannot run on `it-0`: it is built for x86_64, and the instance is i686")
+            .says("`--target i686-unknown-linux-gnu` builds tests for it");
+    }
 }
 
 /// Over SSH, the binary is sent once for all tests and runs, and a test that hangs is ended.
@@ -201,7 +210,11 @@ fn a_binary_is_sent_once_over_ssh() {
         .code(100)
         .line_with(&["SIGABRT", "aborts[it]"])
         .says("(test failed with exit code 7)")
+        .line_with(&["PASS", "leaves[it]"])
         .line_with(&["7 cases: 4 passed", "3 failed, 0 infra"]);
+    eventually("the end of what a test left", || {
+        !has_process_with(&temporary)
+    });
     let first = sent();
     assert_eq!(first.len(), 1, "{first:?}");
     run(&project, &words).code(100);
@@ -210,7 +223,7 @@ fn a_binary_is_sent_once_over_ssh() {
         .code(100)
         .says("timed out after 2s");
     eventually("the end of all processes there", || {
-        !works_below(&temporary)
+        !has_process_with(&temporary)
     });
     // The pipes of a test with `#[target_test]` are gone with it.
     let project = project.test_file("uses", USES);
@@ -218,11 +231,15 @@ fn a_binary_is_sent_once_over_ssh() {
     assert!(sent().iter().all(|(_, path)| path.is_file()));
 }
 
-/// True if a process has its working folder below a folder.
-fn works_below(folder: &Path) -> bool {
+/// True if a process has this folder in its environment.
+fn has_process_with(folder: &Path) -> bool {
+    let variable = format!("TMPDIR={}", folder.display());
     let processes = fs::read_dir("/proc").expect("/proc").flatten();
-    let mut folders = processes.flat_map(|entry| fs::read_link(entry.path().join("cwd")));
-    folders.any(|cwd| cwd.starts_with(folder))
+    let mut all = processes.flat_map(|entry| fs::read(entry.path().join("environ")));
+    all.any(|variables| {
+        let mut variables = variables.split(|byte| *byte == 0);
+        variables.any(|one| one == variable.as_bytes())
+    })
 }
 
 /// The option, the scenario and the target decide, in this order; what cannot run there is refused before anything starts.

@@ -240,6 +240,7 @@ struct TransportOutput {
     stdout: Vec<u8>,
     stderr: Vec<u8>,
     exit: Option<Exit>,
+    left_nothing: bool,
 }
 
 impl TransportOutput {
@@ -259,6 +260,7 @@ async fn finish(mut running: Running) -> Result<TransportOutput, Error> {
             CommandEvent::Lost(error) => return Err(error),
         }
     }
+    output.left_nothing = running.has_left_nothing();
     assert!(
         output.exit.is_some(),
         "the events ended without an exit: {output:?}"

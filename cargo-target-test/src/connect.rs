@@ -4,7 +4,16 @@
 
 // Must not know leases, cases or clients.
 
-use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use target_fixtures::wire::{Exit, Password, ShellCommand, Stream, Sudo};
 use tokio::sync::{mpsc, oneshot};
@@ -165,6 +174,7 @@ pub struct Running {
     /// The channel is bounded: a slow reader slows the command down and loses no event.
     pub events: mpsc::Receiver<CommandEvent>,
     signals: mpsc::UnboundedSender<SignalRequest>,
+    left_nothing: Arc<AtomicBool>,
 }
 
 /// The transport's end of a [`Running`].
@@ -173,6 +183,8 @@ pub struct RunningEnd {
     pub events: mpsc::Sender<CommandEvent>,
     /// Signals for the command's process group. `KILL` is followed by an event when the group is gone.
     pub signals: mpsc::UnboundedReceiver<SignalRequest>,
+    /// Set before [`CommandEvent::Exited`] if the command is known to have left no process.
+    pub left_nothing: Arc<AtomicBool>,
 }
 
 /// A signal for the process group of a command. Dropping the request tells the sender that the command has ended.
@@ -251,14 +263,17 @@ impl Running {
     pub fn new() -> (Self, RunningEnd) {
         let (event, events) = mpsc::channel(EVENTS);
         let (signal, signals) = mpsc::unbounded_channel();
+        let left_nothing = Arc::new(AtomicBool::new(false));
         let ends = RunningEnd {
             events: event,
             signals,
+            left_nothing: Arc::clone(&left_nothing),
         };
         (
             Self {
                 events,
                 signals: signal,
+                left_nothing,
             },
             ends,
         )
@@ -289,6 +304,11 @@ impl Running {
             let ended = |_| Err(Error::usage("the command has already ended"));
             result.await.unwrap_or_else(ended)
         }
+    }
+
+    /// True if the command has exited and is known to have left no process; see [`ShellCommand::watches_rest`].
+    pub fn has_left_nothing(&self) -> bool {
+        self.left_nothing.load(Ordering::Relaxed)
     }
 
     /// Waits until the command exits and collects the output in memory: at most 16 MiB of standard output, and the end

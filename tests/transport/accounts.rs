@@ -37,6 +37,7 @@ async fn works(farm: &Farm, what: &str) {
         stdout: odd.as_bytes().to_vec(),
         stderr: b"err\n".to_vec(),
         exit: Some(Exit::Code(3)),
+        ..TransportOutput::default()
     };
     assert_eq!(output, expected, "{what}");
 

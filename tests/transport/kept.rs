@@ -392,6 +392,38 @@ fn a_killed_kept_shell_is_replaced() {
     });
 }
 
+/// A shell that is asked for it tells if a command has left no process.
+#[test]
+fn a_kept_shell_knows_if_nothing_is_left() {
+    on_hosts("", async |host, transport| {
+        warm(&*transport).await;
+        let leaves = "sleep 1000 </dev/null >/dev/null 2>&1";
+        for (text, is_watched, left_nothing) in [
+            ("true", true, true),
+            ("true", false, false),
+            (&format!("{leaves} &"), true, false),
+            (&format!("setsid {leaves} &"), true, false),
+            ("exit 3", true, true),
+            ("sh -c 'kill -9 $$'", true, true),
+        ] {
+            let command = ShellCommand {
+                watches_rest: is_watched,
+                ..line(text)
+            };
+            let said = finish(transport.exec(&command, "l1", None)).await.unwrap();
+            assert_eq!(said.left_nothing, left_nothing, "{text} {is_watched}");
+            transport.sweep("l1", PATIENCE).await.unwrap();
+        }
+        // What other commands leave does not become a child of the shell.
+        let said = run(&*transport, &format!("{leaves} & echo $!")).await;
+        let pid: u32 = said.text().trim().parse().unwrap();
+        let mut own = host.shells().into_iter().flat_map(children);
+        assert!(own.all(|shell| !children(shell).contains(&pid)));
+        let swept = transport.sweep("lease-of-nobody", PATIENCE).await;
+        swept.unwrap();
+    });
+}
+
 /// Without Perl, every command has a login of its own.
 #[test]
 fn a_host_without_perl_keeps_no_shells() {

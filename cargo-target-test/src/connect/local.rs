@@ -218,7 +218,9 @@ async fn follow(
     mut child: Child,
     mut group: ProcessGroup,
     stdin: Option<CommandStdin>,
-    RunningEnd { events, signals }: RunningEnd,
+    RunningEnd {
+        events, signals, ..
+    }: RunningEnd,
     late: Option<(Duration, crate::Error)>,
 ) {
     let (ended, watch) = watch::channel(false);

@@ -172,7 +172,12 @@ impl RemoteTransport {
             Purpose::Probe(within) | Purpose::Sweep(within) => Some(within),
             Purpose::Signal => Some(self.ssh().map_or(KILL, SshClients::kill_timeout)),
         };
-        let (running, RunningEnd { events, signals }) = Running::new();
+        let (running, ends) = Running::new();
+        let RunningEnd {
+            events,
+            signals,
+            left_nothing,
+        } = ends;
         let follower = Follower {
             remote: self.clone(),
             filter: shell::Filter::new(&wrapped.nonce),
@@ -180,6 +185,7 @@ impl RemoteTransport {
             group: watch::Sender::new(None),
             is_signalled: Arc::default(),
             events,
+            left_nothing,
             purpose,
             timeout: command.timeout.map(Duration::from_millis),
             expires: within.and_then(|within| Instant::now().checked_add(within)),
@@ -336,6 +342,8 @@ struct Follower {
     /// True if a signal was sent to the group, which may arrive after the end of the command.
     is_signalled: Arc<AtomicBool>,
     events: mpsc::Sender<CommandEvent>,
+    /// Set if the command has left no process.
+    left_nothing: Arc<AtomicBool>,
     purpose: Purpose,
     /// The timeout, from the start of the command.
     timeout: Option<Duration>,
@@ -461,6 +469,8 @@ impl Follower {
                 return;
             }
         };
+        self.left_nothing
+            .store(self.filter.left_nothing(), Ordering::Relaxed);
         let left = self.keep(program);
         let _ = events.send(last).await;
         if let Some(program) = left {

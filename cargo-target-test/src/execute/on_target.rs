@@ -9,12 +9,12 @@ mod package;
 mod passage;
 mod place;
 mod profiles;
+mod view;
 
 use std::{
-    collections::BTreeSet,
     path::{Path, PathBuf},
     process::Command,
-    sync::{Arc, Mutex},
+    sync::Arc,
 };
 
 use target_fixtures::{env, metadata::TestSide, wire::Instance};
@@ -26,6 +26,7 @@ use self::{
     passage::PassageRules,
     place::Layout,
     profiles::Profiles,
+    view::KeptView,
 };
 pub use self::{copies::TestPackages, package::TestPackage};
 use super::{
@@ -41,7 +42,7 @@ use crate::{
     process,
     provision::{BoxFuture, Lease, Machine, describe},
     run_event::{Attempt, AttemptResult, Sink},
-    sync::{self, lock},
+    sync,
 };
 
 /// Runs the tests of the workspace's binaries where the target says: on the target (`runs-on = "target"`), or by
@@ -54,8 +55,6 @@ pub struct OnTarget {
     copies: Copies,
     /// The names of this process's environment variables, which are not sent.
     own_variables: String,
-    /// The instances and test binaries that are known to fit each other: name and hash.
-    fitting: Mutex<BTreeSet<(String, String)>>,
 }
 
 impl Executor for OnTarget {
@@ -84,6 +83,7 @@ impl Executor for OnTarget {
                 Ok(test) => {
                     // From here on, the end of the lease kills what the test started.
                     begun.active.begin();
+                    let is_alone = test.channel.is_none();
                     let watch = self.host.watch(&begun, test.command, launcher, sink);
                     let result = match test.channel {
                         Some(channel) => beside(channel, lease, watch).await,
@@ -91,6 +91,13 @@ impl Executor for OnTarget {
                     };
                     if let Some(profiles) = test.profiles {
                         profiles.collect().await;
+                    }
+                    if is_alone && begun.active.has_left_nothing() {
+                        begun.active.finish();
+                    }
+                    if !matches!(result.verdict, Verdict::Pass | Verdict::Skip(_)) {
+                        // Its own program may have been deleted.
+                        self.copies.doubt(begun.binary, &test.machine).await;
                     }
                     result
                 }
@@ -108,6 +115,9 @@ struct PreparedTest {
     channel: Option<Channel>,
     /// The profiles, if any are wanted.
     profiles: Option<Profiles>,
+    machine: Machine,
+    /// Kept until the test has ended.
+    _view: Option<Arc<KeptView>>,
 }
 
 fn infra(message: &str) -> Verdict {
@@ -144,7 +154,6 @@ impl OnTarget {
             runner: runner::program()?,
             copies: Copies::new(packages),
             own_variables: names.collect::<Vec<_>>().join(" "),
-            fitting: Mutex::default(),
         })
     }
 
@@ -169,8 +178,8 @@ impl OnTarget {
             let text = format!("test binary `{name}` cannot run on `{}`", machine.name());
             Verdict::Infra(Error::infra(text).with_source(error).chain())
         };
-        let test = self.put(binary, machine).await.map_err(cannot)?;
-        if let Some(path) = self.copies.missing(&test, binary).map_err(cannot)? {
+        let copied = self.put(binary, machine).await.map_err(cannot)?;
+        if let Some(path) = self.copies.missing(&copied, binary).map_err(cannot)? {
             let reason = format!(
                 "`{path}` is compiled into the test, and `{}` cannot show files there: it has no mount namespaces, and the \
                  path cannot be made (`--runs-on host` runs the test here)",
@@ -181,14 +190,14 @@ impl OnTarget {
         let socket = BrokerPlace::socket_in(&self.host.place.folder);
         let mut command = process::command(&self.runner);
         command.arg(runner::ON_TARGET_VERB).arg(&socket);
-        let place = serde_json::to_string(&test.place);
+        let place = serde_json::to_string(&copied.place);
         let place = place.map_err(|error| infra(&error.to_string()))?;
         command.args([&active.id, machine.name(), &self.own_variables, &place]);
         let channel = match case.has_attribute {
             true => {
-                let folder = format!("{}.{}", test.cached, active.id);
+                let folder = format!("{}.{}", copied.cached, active.id);
                 let rules = PassageRules::new(&active.id, machine.name());
-                let machines = CopyMachines::new(active.machines(), &test.place);
+                let machines = CopyMachines::new(active.machines(), &copied.place);
                 let channel = Channel::open(machine, folder, socket, (rules, machines)).await;
                 Some(channel.map_err(cannot)?)
             }
@@ -199,9 +208,10 @@ impl OnTarget {
             command.envs(BrokerPlace::variables_of_test(&name, &case.full_name));
         }
         // A machine that shares the folders of this host writes to the same files.
-        let value = std::env::var_os(profiles::VARIABLE).filter(|_| test.layout != Layout::Shared);
+        let value =
+            std::env::var_os(profiles::VARIABLE).filter(|_| copied.layout != Layout::Shared);
         let profiles = value.map(|value| {
-            let there = format!("{}.{}.profiles", test.cached, active.id);
+            let there = format!("{}.{}.profiles", copied.cached, active.id);
             let folder = self.copies.folder(binary);
             Profiles::new(Path::new(&value), &folder, machine, there)
         });
@@ -219,32 +229,15 @@ impl OnTarget {
             command,
             channel,
             profiles,
+            machine: machine.clone(),
+            _view: copied.view,
         })
     }
 
-    /// Puts a test binary and the files of its package on a machine that can run it.
+    /// Puts a test binary and the files of its package on a machine.
     async fn put(&self, binary: &Path, machine: &Machine) -> Result<CopiedTest> {
         let (binaries, path) = (Arc::clone(&self.binaries), binary.to_owned());
         let binary = sync::blocking(move || binaries.read(&path)).await?;
-        let misfit = |why: String| {
-            let triple = binary.static_triple().unwrap_or("a musl triple");
-            Error::usage(format!(
-                "{why}; `--target {triple}` builds tests that need no library"
-            ))
-        };
-        let pair = (machine.name().to_owned(), binary.hash.clone());
-        let is_known = lock(&self.fitting).contains(&pair);
-        if !is_known && let Some(why) = binary.misfit(&machine.facts().await?) {
-            return Err(misfit(why));
-        }
-        let test = self.copies.put(&binary, machine).await?;
-        if !is_known {
-            if binary.needs_glibc() && test.layout != Layout::Shared {
-                let checked = machine.transfer().check_libraries(&test.cached).await;
-                checked.map_err(|error| misfit(error.chain()))?;
-            }
-            lock(&self.fitting).insert(pair);
-        }
-        Ok(test)
+        self.copies.put(&binary, machine).await
     }
 }

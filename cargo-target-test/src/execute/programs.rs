@@ -311,29 +311,36 @@ impl TestBinaries {
 }
 
 impl BuiltProgram {
-    /// Returns the reason that a machine with these facts cannot run the program, if they show one.
+    /// Returns the reason that a machine with these facts cannot run the program, if they show one, and what to do.
     pub(super) fn misfit(&self, facts: &BTreeMap<String, String>) -> Option<String> {
         let elf = self.elf.as_ref()?;
         let fact = |key| facts.get(key).map(String::as_str).unwrap_or_default();
         let (arch, libc) = (fact("arch"), fact("libc"));
         if !elf.fits_arch(arch) {
             let own = elf.arch.map_or("another architecture", |own| own.machine);
-            return Some(format!("it is built for {own}, and the instance is {arch}"));
+            let triple = Arch::of_machine(arch).map_or("...", |arch| arch.gnu);
+            return Some(format!(
+                "it is built for {own}, and the instance is {arch}; `--target {triple}` builds tests for it"
+            ));
         }
         // An unknown library is looked for by the loader.
-        (!libc.is_empty() && !elf.fits_libc(libc))
-            .then(|| format!("it needs {}, and the instance has {libc}", elf.libc))
+        (!libc.is_empty() && !elf.fits_libc(libc)).then(|| {
+            let why = format!("it needs {}, and the instance has {libc}", elf.libc);
+            self.without_libraries(&why)
+        })
+    }
+
+    /// Returns the reason that libraries are missing, and what to do.
+    pub(super) fn without_libraries(&self, why: &str) -> String {
+        let arch = self.elf.as_ref().and_then(|elf| elf.arch);
+        let triple = arch.map_or("a musl triple", |arch| arch.musl);
+        format!("{why}; `--target {triple}` builds tests that need no library")
     }
 
     /// True if the program needs glibc on its machine.
     pub(super) fn needs_glibc(&self) -> bool {
         let libc = self.elf.as_ref().map(|elf| &elf.libc);
         matches!(libc, Some(NeededLibc::Glibc(..)))
-    }
-
-    /// The triple that links programs of this architecture statically.
-    pub(super) fn static_triple(&self) -> Option<&'static str> {
-        Some(self.elf.as_ref()?.arch?.musl)
     }
 
     fn read(path: PathBuf) -> Result<Self> {
@@ -367,11 +374,11 @@ mod tests {
         assert_eq!(misfit(&[("arch", "x86_64"), ("libc", "glibc 2.39")]), None);
         assert_eq!(misfit(&[]), None);
         let old = misfit(&[("libc", "glibc 2.31")]);
-        let said = "it needs glibc 2.39, and the instance has glibc 2.31";
+        let said = "it needs glibc 2.39, and the instance has glibc 2.31; `--target x86_64-unknown-linux-musl` builds tests \
+                    that need no library";
         assert_eq!(old.as_deref(), Some(said));
         let other = misfit(&[("arch", "s390x")]);
-        let said = "it is built for x86_64, and the instance is s390x";
+        let said = "it is built for x86_64, and the instance is s390x; `--target s390x-unknown-linux-gnu` builds tests for it";
         assert_eq!(other.as_deref(), Some(said));
-        assert_eq!(built.static_triple(), Some("x86_64-unknown-linux-musl"));
     }
 }

@@ -91,6 +91,9 @@ pub struct ShellCommand {
     /// Runs the command in a login of its own over SSH, and ends the shells that are kept for other commands.
     #[serde(default)]
     pub fresh_login: bool,
+    /// Makes a kept shell find out if the command leaves a process. What it leaves becomes a child of the shell.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub watches_rest: bool,
 }
 
 /// Settings to run a command as root.

@@ -2,7 +2,8 @@
 //!
 //! A stream has `RS nonce [ text RS` before and `RS nonce ] text RS` after the command's output; RS is the byte 0x1e.
 //! `RS nonce ! text RS` confirms an exit code above 128. A kept shell tells the process group by `RS nonce = text RS` on
-//! standard output; without output on standard error, it puts no marker there, and the exit code on standard output.
+//! standard output; without output on standard error, it puts no marker there, and the exit code on standard output. Before
+//! that, it puts `RS nonce - RS` if the command has left no process.
 
 use memchr::memmem;
 use target_fixtures::wire::Exit;
@@ -68,6 +69,11 @@ impl Filter {
         Some(signal.map_or(Exit::Code(code), Exit::Signal))
     }
 
+    /// True if it is known that the command has left no process.
+    pub(crate) fn left_nothing(&self) -> bool {
+        self.stdout.left_nothing
+    }
+
     /// Returns the output before the start markers, for error messages.
     pub(crate) fn noise(&self) -> String {
         let noise = [self.stderr.noise.as_slice(), &self.stdout.noise].concat();
@@ -90,6 +96,8 @@ struct StreamFilter {
     confirmed: Option<String>,
     /// The process group that a kept shell told.
     group: Option<String>,
+    /// True if a kept shell told that the command has left no process.
+    left_nothing: bool,
 }
 
 /// The bytes at an RS.
@@ -117,6 +125,7 @@ impl StreamFilter {
             end: None,
             confirmed: None,
             group: None,
+            left_nothing: false,
         }
     }
 
@@ -150,6 +159,7 @@ impl StreamFilter {
                         b'[' => drop(self.start.get_or_insert(text)),
                         b']' => drop(self.end.get_or_insert(text)),
                         b'=' => drop(self.group.get_or_insert(text)),
+                        b'-' => self.left_nothing = true,
                         _ => self.confirmed = Some(text),
                     }
                     at += length;
@@ -192,7 +202,7 @@ impl StreamFilter {
         let Some((&kind, rest)) = rest.split_first() else {
             return Token::Partial;
         };
-        if !b"[]!=".contains(&kind) {
+        if !b"[]!=-".contains(&kind) {
             return Token::Data;
         }
         let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();

@@ -29,9 +29,14 @@ pub(crate) fn keep() -> String {
     format!("exec perl -e {program} {}", IDLE.as_secs())
 }
 
-/// Returns a request for a kept shell.
-pub(super) fn request(nonce: &str, line: &str, env: &[(&str, &str)]) -> Vec<u8> {
-    let mut body = format!("{nonce}\0{line}");
+/// Returns a request for a kept shell, which finds out on demand if the command leaves a process.
+pub(super) fn request(
+    (nonce, watches_rest): (&str, bool),
+    line: &str,
+    env: &[(&str, &str)],
+) -> Vec<u8> {
+    let watch = if watches_rest { "+" } else { "" };
+    let mut body = format!("{watch}{nonce}\0{line}");
     for (name, value) in env {
         body.push_str(&format!("\0{name}={value}"));
     }

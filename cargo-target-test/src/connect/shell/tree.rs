@@ -157,15 +157,40 @@ pub(crate) fn run_in_view(by: ViewBy, tree: &str, roots: &[TreeRoot], folder: &s
         ViewBy::Root => "unshare -m",
         ViewBy::User | ViewBy::FakeRoot => "unshare -Urm",
     };
+    let view = quote(&view(tree, roots));
+    run_after(&format!("{unshare} /bin/sh -c {view} sh"), by, folder)
+}
+
+/// Returns the script that makes a namespace as [`run_in_view`] does, prints the id of a process there, and keeps the namespace
+/// until its standard input ends.
+pub(crate) fn keep_view(by: ViewBy, tree: &str, roots: &[TreeRoot]) -> String {
+    // Others enter the user namespace in which the mounts were made.
+    let by = match by {
+        ViewBy::User => ViewBy::FakeRoot,
+        by => by,
+    };
+    let enter = run_in_view(by, tree, roots, "/");
+    format!("set -- /bin/sh -c 'echo $$; exec cat >/dev/null'; {enter}")
+}
+
+/// As [`run_in_view`], in the namespace that a process from [`keep_view`] keeps.
+pub(crate) fn run_in_kept_view(by: ViewBy, pid: u32, folder: &str) -> String {
+    let user = match by {
+        ViewBy::Root => "",
+        ViewBy::User | ViewBy::FakeRoot => " -U --preserve-credentials",
+    };
+    run_after(&format!("nsenter -t {pid} -m -r{user}"), by, folder)
+}
+
+/// Returns the script that runs its arguments in a folder, after a command that enters a namespace.
+fn run_after(enter: &str, by: ViewBy, folder: &str) -> String {
     // In a second user namespace, the test has its own ids again.
     let map = match by {
         ViewBy::User => "unshare --user --map-user=$(id -u) --map-group=$(id -g) ",
         ViewBy::Root | ViewBy::FakeRoot => "",
     };
     format!(
-        "p=$PATH; PATH=$PATH:/usr/sbin:/sbin; \
-         exec {unshare} /bin/sh -c {view} sh {map}/bin/sh -c {last} sh \"$p\" \"$@\"",
-        view = quote(&view(tree, roots)),
+        "p=$PATH; PATH=$PATH:/usr/sbin:/sbin; exec {enter} {map}/bin/sh -c {last} sh \"$p\" \"$@\"",
         last = quote(&format!("PATH=$1; shift; {}", run_in_folder(folder))),
     )
 }
@@ -200,7 +225,9 @@ fn view(tree: &str, roots: &[TreeRoot]) -> String {
             true => {
                 format!("mkdir -p \"${{r%/*}}\" && : >\"$r\" && mount --bind \"$t/root\"{path}")
             }
-            false => format!("mkdir -p \"$r\" && mount --bind \"$t/root\"{path}"),
+            false => {
+                format!("mkdir -p \"$r\" \"$t/root\"{path} && mount --bind \"$t/root\"{path}")
+            }
         };
         let _ = write!(script, "r=$n{path}; {make} \"$r\" || exit; ");
     }

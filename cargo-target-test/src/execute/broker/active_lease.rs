@@ -57,6 +57,8 @@ pub(in crate::execute) struct ActiveLease {
     has_ended: tokio::sync::Mutex<bool>,
     /// The number of requests that are running or were cut off.
     unfinished: AtomicUsize,
+    /// True if the last command of a client is known to have left no process.
+    left_nothing: AtomicBool,
     /// True if the test set up a shared fixture on an instance.
     shares: AtomicBool,
     end: watch::Sender<bool>,
@@ -122,6 +124,7 @@ impl ActiveLease {
             artifacts: OnceLock::new(),
             said: Mutex::default(),
             unfinished: AtomicUsize::new(0),
+            left_nothing: AtomicBool::new(false),
             shares: AtomicBool::new(false),
             end: watch::Sender::new(false),
             lost: lease.lost(),
@@ -271,8 +274,18 @@ impl ActiveLease {
         self.unfinished.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Records if a command is known to have left no process.
+    pub(super) fn left_nothing(&self, nothing: bool) {
+        self.left_nothing.store(nothing, Ordering::Relaxed);
+    }
+
+    /// True if the last command of a client is known to have left no process.
+    pub(in crate::execute) fn has_left_nothing(&self) -> bool {
+        self.left_nothing.load(Ordering::Relaxed)
+    }
+
     /// Counts the end of a request.
-    pub(super) fn finish(&self) {
+    pub(in crate::execute) fn finish(&self) {
         self.unfinished.fetch_sub(1, Ordering::Relaxed);
     }
 

@@ -257,6 +257,7 @@ impl Client<'_> {
                         let signalled = signals.next().await;
                         replies.send(&signalled).await?;
                     }
+                    held.left_nothing(running.has_left_nothing());
                     return Ok(Ok(exit));
                 }
                 Ok(Some(CommandEvent::Lost(error))) | Err(error) => return Ok(Err(error)),

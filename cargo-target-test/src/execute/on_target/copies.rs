@@ -1,6 +1,7 @@
-//! The copies of test binaries and of the files of their packages on machines: sent once, and then what changed.
+//! The copies of test binaries and of the files of their packages on machines: what changed is sent before the first test of
+//! a binary.
 //!
-//! Must not know how a machine shows them (`place`).
+//! Must not know how a machine shows them (`place`, `view`).
 
 use std::{
     collections::BTreeMap,
@@ -14,11 +15,12 @@ use tempfile::NamedTempFile;
 use super::{
     package::TestPackage,
     place::{Layout, PlacedTest, TestPlace, WantedPaths},
+    view::{KeptView, Views},
 };
 use crate::{
     connect::{
         Transport,
-        upload::{Transfer, Tree, TreePart, ViewBy, utf8},
+        upload::{Transfer, Tree, TreePart, TreeRoot, ViewBy, utf8},
     },
     digest::hex,
     error::{Error, Result},
@@ -37,23 +39,34 @@ pub(super) struct Copies {
     /// The files of packages, by the packages' folders; each is read once.
     trees: Arc<Mutex<BTreeMap<PathBuf, Arc<Tree>>>>,
     /// By the names of machines. Locked while files are sent.
-    machines: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<KnownLayouts>>>>,
+    machines: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<Option<KnownMachine>>>>>,
     /// A file in Cargo's target directory, which shows that a machine has this folder.
     mark: Mutex<Option<NamedTempFile>>,
     /// Says once that set-uid programs do not work.
     said_limits: Once,
 }
 
-/// The layouts of packages on a machine, by the packages' folders.
-#[derive(Default)]
-struct KnownLayouts(BTreeMap<PathBuf, KnownLayout>);
-
-struct KnownLayout {
-    /// The connection at that time: another one means that the machine was restored or rebooted.
+/// The copies on a machine. Known as long as its connection lasts: it may be restored or rebooted after that.
+struct KnownMachine {
     transport: Weak<dyn Transport>,
+    /// The connections that the transport had lost.
+    losses: usize,
+    /// The folder of the tree and the layout, by the packages' folders.
+    layouts: BTreeMap<PathBuf, (String, Layout)>,
+    /// By the paths of test binaries.
+    tests: BTreeMap<PathBuf, SentTest>,
+    views: Views,
+}
+
+/// A test binary that was sent with the files of its package.
+#[derive(Clone)]
+struct SentTest {
+    layout: Layout,
     /// The folder of the tree.
     tree: String,
-    layout: Layout,
+    roots: Vec<TreeRoot>,
+    /// The path in the machine's cache.
+    cached: String,
 }
 
 /// A test that a machine can start.
@@ -62,6 +75,8 @@ pub(super) struct CopiedTest {
     pub(super) place: TestPlace,
     /// The path of the test binary in the machine's cache.
     pub(super) cached: String,
+    /// The view that the test enters. It must be kept until the test has ended.
+    pub(super) view: Option<Arc<KeptView>>,
 }
 
 impl Copies {
@@ -86,17 +101,71 @@ impl Copies {
         }
     }
 
-    /// Puts a test binary and the files of its package on a machine.
+    /// Puts a test binary and the files of its package on a machine, unless that was done before.
+    ///
+    /// # Errors
+    /// If the machine cannot run the binary, or does not answer.
     pub(super) async fn put(&self, binary: &BuiltProgram, machine: &Machine) -> Result<CopiedTest> {
         let path = &binary.path;
         let package = self.packages.get(path);
         let package = package.ok_or_else(|| Error::other("its package is unknown".to_owned()))?;
-        let known = Arc::clone(
-            lock(&self.machines)
-                .entry(machine.name().to_owned())
-                .or_default(),
-        );
+        let known = self.known(machine);
         let mut known = known.lock().await;
+        known.take_if(|known| !known.is_of(machine));
+        let known = known.get_or_insert_with(|| KnownMachine::of(machine));
+        let sent = match known.tests.get(path) {
+            Some(sent) => sent.clone(),
+            None => {
+                let sent = self.send(binary, package, (machine, known)).await?;
+                known.tests.insert(path.clone(), sent.clone());
+                sent
+            }
+        };
+        let view = match sent.layout {
+            Layout::View(by) => {
+                let views = &mut known.views;
+                views.get(machine, by, (&sent.tree, &sent.roots)).await?
+            }
+            _ => None,
+        };
+        let test = PlacedTest {
+            cached: &sent.cached,
+            path: utf8(path)?,
+            folder: utf8(&package.folder)?,
+            view: view.as_deref(),
+        };
+        Ok(CopiedTest {
+            layout: sent.layout,
+            place: sent.layout.place(&sent.tree, &sent.roots, &test),
+            cached: sent.cached,
+            view,
+        })
+    }
+
+    /// Forgets that a test binary was sent: its next test checks the copies.
+    pub(super) async fn doubt(&self, binary: &Path, machine: &Machine) {
+        if let Some(known) = &mut *self.known(machine).lock().await {
+            known.tests.remove(binary);
+        }
+    }
+
+    fn known(&self, machine: &Machine) -> Arc<tokio::sync::Mutex<Option<KnownMachine>>> {
+        let mut machines = lock(&self.machines);
+        let known = machines.entry(machine.name().to_owned());
+        Arc::clone(known.or_default())
+    }
+
+    /// Sends what a machine lacks of a test binary and of its package, and checks that it can run the binary.
+    async fn send(
+        &self,
+        binary: &BuiltProgram,
+        package: &Arc<TestPackage>,
+        (machine, known): (&Machine, &mut KnownMachine),
+    ) -> Result<SentTest> {
+        let path = &binary.path;
+        if let Some(why) = binary.misfit(&machine.facts().await?) {
+            return Err(Error::usage(why));
+        }
         let (tree, key) = (
             short_digest(machine.name()),
             short_digest(utf8(&package.folder)?),
@@ -105,18 +174,19 @@ impl Copies {
         let found = transfer.find_places((path, &binary.hash), (&tree, &key));
         let (program, at) = found.await?;
         let roots = package.roots(path)?;
-        let layout = match known.get(machine, &package.folder, &at.folder) {
-            Some(layout) => layout,
-            None => {
+        let layout = match known.layouts.get(&package.folder) {
+            Some((tree, layout)) if *tree == at.folder => *layout,
+            _ => {
                 let wanted = WantedPaths {
                     tree: &at.folder,
                     roots: &roots,
                     folders: &package.folders()?,
                     marks: &self.marks(package)?,
                 };
-                let layout = Layout::choose(machine, &wanted).await?;
+                let layout = Layout::choose(machine, &wanted, &mut known.views).await?;
                 self.say_limits(layout, machine);
-                known.set(machine, &package.folder, &at.folder, layout);
+                let layouts = &mut known.layouts;
+                layouts.insert(package.folder.clone(), (at.folder.clone(), layout));
                 layout
             }
         };
@@ -133,15 +203,16 @@ impl Copies {
                 let sent = transfer.put_tree(&part, &at, &prefix).await?;
                 say_sent(sent, &transfer, machine);
             }
+            if binary.needs_glibc() {
+                let checked = transfer.check_libraries(&program.path).await;
+                let missing = |error: Error| binary.without_libraries(&error.chain());
+                checked.map_err(|error| Error::usage(missing(error)))?;
+            }
         }
-        let test = PlacedTest {
-            cached: &program.path,
-            path: utf8(path)?,
-            folder: utf8(&package.folder)?,
-        };
-        Ok(CopiedTest {
+        Ok(SentTest {
             layout,
-            place: layout.place(&at.folder, &roots, &test),
+            tree: at.folder,
+            roots,
             cached: program.path,
         })
     }
@@ -200,21 +271,24 @@ impl Copies {
     }
 }
 
-impl KnownLayouts {
-    fn get(&self, machine: &Machine, package: &Path, tree: &str) -> Option<Layout> {
-        let known = self.0.get(package)?;
-        let transport = known.transport.upgrade()?;
-        let is_same = Arc::ptr_eq(&transport, &machine.transport()) && known.tree == tree;
-        is_same.then_some(known.layout)
+impl KnownMachine {
+    fn of(machine: &Machine) -> Self {
+        let transport = machine.transport();
+        Self {
+            transport: Arc::downgrade(&transport),
+            losses: transport.losses(),
+            layouts: BTreeMap::new(),
+            tests: BTreeMap::new(),
+            views: Views::default(),
+        }
     }
 
-    fn set(&mut self, machine: &Machine, package: &Path, tree: &str, layout: Layout) {
-        let known = KnownLayout {
-            transport: Arc::downgrade(&machine.transport()),
-            tree: tree.to_owned(),
-            layout,
+    /// True if a machine has the same connection.
+    fn is_of(&self, machine: &Machine) -> bool {
+        let is_same = |known: Arc<dyn Transport>| {
+            Arc::ptr_eq(&known, &machine.transport()) && known.losses() == self.losses
         };
-        self.0.insert(package.to_owned(), known);
+        self.transport.upgrade().is_some_and(is_same)
     }
 }
 

@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::view::{KeptView, Views};
 use crate::{
     connect::{
         shell,
@@ -94,6 +95,8 @@ pub(super) struct PlacedTest<'a> {
     pub(super) path: &'a str,
     /// The working folder on this host.
     pub(super) folder: &'a str,
+    /// The view that it enters; `None` if it makes its own.
+    pub(super) view: Option<&'a KeptView>,
 }
 
 impl Layout {
@@ -101,14 +104,18 @@ impl Layout {
     ///
     /// # Errors
     /// If the machine does not answer.
-    pub(super) async fn choose(machine: &Machine, wanted: &WantedPaths<'_>) -> Result<Self> {
+    pub(super) async fn choose(
+        machine: &Machine,
+        wanted: &WantedPaths<'_>,
+        views: &mut Views,
+    ) -> Result<Self> {
         let ask = shell::tree_facts(wanted.tree, wanted.roots, wanted.marks)?;
         let said = machine.run(&ask).await?.accepted()?;
         let facts = PathFacts::read(&String::from_utf8_lossy(&said.stdout));
         let record = machine.record();
         let ownership = record.map_or(Ownership::Existing, |record| record.ownership);
         for layout in facts.layouts(ownership) {
-            if layout.works(machine, wanted).await? {
+            if layout.works(machine, wanted, views).await? {
                 return Ok(layout);
             }
         }
@@ -116,19 +123,34 @@ impl Layout {
     }
 
     /// Makes the folders; true if the machine can show them.
-    async fn works(self, machine: &Machine, wanted: &WantedPaths<'_>) -> Result<bool> {
+    async fn works(
+        self,
+        machine: &Machine,
+        wanted: &WantedPaths<'_>,
+        views: &mut Views,
+    ) -> Result<bool> {
         let Some(prefix) = self.prefix(wanted.tree) else {
             return Ok(true);
         };
         let make = shell::make_folders(wanted.tree, &prefix, wanted.folders)?;
         let made = machine.run(&make).await?;
-        match (made.accepted(), self) {
-            (Ok(_), Self::View(_)) => {}
+        let by = match (made.accepted(), self) {
+            (Ok(_), Self::View(by)) => by,
             (Err(error), Self::Moved) => return Err(error),
             (made, _) => return Ok(made.is_ok()),
+        };
+        // Files are not there yet.
+        let folders = wanted.roots.iter().filter(|root| !root.is_file);
+        let roots: Vec<_> = folders.cloned().collect();
+        if views
+            .get(machine, by, (wanted.tree, &roots))
+            .await?
+            .is_some()
+        {
+            return Ok(true);
         }
         let folder = wanted.folders.first().map_or("/", String::as_str);
-        let enter = self.enter(wanted.tree, wanted.roots, folder);
+        let enter = self.enter(wanted.tree, &roots, folder);
         let line = format!("set -- true; {enter}");
         let ended = machine.run(&line).await?;
         Ok(ended.accepted().is_ok())
@@ -157,7 +179,10 @@ impl Layout {
         let put = prefix
             .as_ref()
             .map(|prefix| shell::place_program(test.cached, &format!("{prefix}{}", test.path)));
-        let enter = self.enter(tree, roots, test.folder);
+        let enter = match (self, test.view) {
+            (Self::View(by), Some(view)) => shell::run_in_kept_view(by, view.pid(), test.folder),
+            _ => self.enter(tree, roots, test.folder),
+        };
         TestPlace {
             script: put.unwrap_or_default() + &enter,
             is_view: matches!(self, Self::View(_)),

@@ -101,6 +101,7 @@ fn command(
     Ok(ShellCommand {
         line: format!("{line}; {}", place.script),
         env,
+        watches_rest: true,
         ..ShellCommand::default()
     })
 }
