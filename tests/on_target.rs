@@ -17,6 +17,7 @@ const KVD: &str = include_str!("crates/programs/kvd.rs");
 /// Ordinary tests.
 const PLAIN: &str = include_str!("crates/on_target/plain.rs");
 const ELSEWHERE: &str = include_str!("crates/on_target/elsewhere.rs");
+const KILLS: &str = include_str!("crates/on_target/kills.rs");
 /// A test that uses its target.
 const USES: &str = "#[target_test]\nfn uses(target: &Target) -> Result<()> {\n    target.run(\"true\")?;\n    Ok(())\n}\n";
 /// Cargo's configuration.
@@ -59,11 +60,15 @@ fn on_instance(project: &Project, line: &str) -> String {
 
 #[test]
 fn verdicts_are_those_of_the_host() {
-    let Some((project, _engine)) = in_container(project("on-target-container"), "") else {
+    let project = project("on-target-container");
+    let collect = format!("collect = [{:?}]\n", project.path("kills.log"));
+    let Some((project, _engine)) = in_container(project, &collect) else {
         return;
     };
-    let project = project.file("tests/elsewhere.rs", ELSEWHERE);
-    run(
+    let project = project
+        .file("tests/elsewhere.rs", ELSEWHERE)
+        .file("tests/kills.rs", KILLS);
+    let ended = run(
         &project,
         &["-E", ALL, "--run-ignored", "all", "--keep-targets"],
     )
@@ -80,7 +85,10 @@ fn verdicts_are_those_of_the_host() {
     .line_with(&["FAIL", "exits[it]"])
     .says("(test failed with exit code 7)")
     .line_with(&["SIGABRT", "aborts[it]"])
-    .line_with(&["9 cases: 6 passed", "3 failed, 0 infra"]);
+    .line_with(&["SIGKILL", "kills_its_group[it]"])
+    .line_with(&["SIGKILL", "kills_its_session[it]"])
+    .line_with(&["11 cases: 6 passed", "5 failed, 0 infra"]);
+    brings_log(&project, &ended);
     // Nothing stays but the binary, in its folder.
     assert!(!on_instance(&project, "ps").contains("8639"));
     let list = "cd /tmp/target-test-programs-0 && ls -i */plain-*; ls /root /tmp";
@@ -89,6 +97,20 @@ fn verdicts_are_those_of_the_host() {
     run(&project, &["-E", "test(passes)", "--keep-targets"]).code(0);
     assert_eq!(on_instance(&project, list), first);
     project.run(&["--delete-targets"]).code(0);
+}
+
+/// The file that a test wrote in its package, and that the target names, comes back.
+#[track_caller]
+fn brings_log(project: &Project, ended: &Outcome) {
+    let log = project.path("kills.log");
+    assert!(!log.exists());
+    let lines = ended.stderr.lines().chain(ended.stdout.lines());
+    let mut folders = lines.filter_map(|line| line.split_once("target-test: artifacts: "));
+    let inside = Path::new("it-0").join(log.strip_prefix("/").expect("an absolute path"));
+    assert!(folders.any(|(_, folder)| {
+        let text = fs::read_to_string(Path::new(folder.trim()).join(&inside));
+        text.is_ok_and(|text| text == "the last words\n")
+    }));
 }
 
 /// A limit, an interrupt and the death of the tool each end all processes of the test on its machine.
@@ -198,7 +220,10 @@ fn a_binary_is_sent_once_over_ssh() {
     let temporary = project.private("tmp");
     fs::create_dir(&temporary).expect("a folder");
     let sshd = Sshd::with(&["it-0"], &format!("SetEnv TMPDIR={}", temporary.display()));
-    let project = project.playbook(&sshd.playbook(&[("it", &["it-0"])]));
+    let collect = format!("collect = [{:?}]\n", project.path("kills.log"));
+    let project = project
+        .file("tests/kills.rs", KILLS)
+        .playbook(&(sshd.playbook(&[("it", &["it-0"])]) + &collect));
     let sent = || {
         let mut files = programs_sent(&temporary);
         // The copies of the package's files.
@@ -206,17 +231,20 @@ fn a_binary_is_sent_once_over_ssh() {
         files
     };
     let words = ["-E", "not test(hangs)"];
-    run(&project, &words)
+    let ended = run(&project, &words)
         .code(100)
         .line_with(&["SIGABRT", "aborts[it]"])
         .says("(test failed with exit code 7)")
         .line_with(&["PASS", "leaves[it]"])
-        .line_with(&["7 cases: 4 passed", "3 failed, 0 infra"]);
+        .line_with(&["SIGKILL", "kills_its_group[it]"])
+        .line_with(&["SIGKILL", "kills_its_session[it]"])
+        .line_with(&["9 cases: 4 passed", "5 failed, 0 infra"]);
+    brings_log(&project, &ended);
     eventually("the end of what a test left", || {
         !has_process_with(&temporary)
     });
     let first = sent();
-    assert_eq!(first.len(), 1, "{first:?}");
+    assert_eq!(first.len(), 2, "{first:?}");
     run(&project, &words).code(100);
     assert_eq!(sent(), first);
     run(&project, &["-E", "test(hangs)", "--timeout", "2s"])

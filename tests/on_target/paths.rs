@@ -1,18 +1,25 @@
 //! Tests that find the files of their package on their target, at the paths of this host.
 
 use std::{
+    collections::BTreeSet,
     fs,
     os::unix::fs::{PermissionsExt, symlink},
+    path::Path,
 };
 
 use super::{in_container, on_instance, run, tool};
-use crate::support::{Outcome, Project, Sshd, User};
+use crate::support::{Outcome, Project, Sshd, User, eventually};
 
 const PATHS: &str = include_str!("../crates/on_target/paths.rs");
 const MOVED: &str = include_str!("../crates/on_target/moved.rs");
 /// A program that prints its path.
 const APP: &str =
     "fn main() {\n    print!(\"{}\", std::env::current_exe().unwrap().display());\n}\n";
+
+/// A compiler that instruments the crates of the workspace. A shell would drop variables such as `CARGO_BIN_EXE_the-app`.
+const INSTRUMENTED: &str = "#!/usr/bin/env perl\nexec @ARGV, '-C', 'instrument-coverage';\n";
+/// The start of a profile of the LLVM runtime, for 64 bits.
+const PROFILE: &[u8] = b"\x81rforpl\xff";
 
 /// A filter of system calls for containers.
 const NO_NAMESPACES: &str = r#"{"defaultAction": "SCMP_ACT_ALLOW",
@@ -26,6 +33,7 @@ fn project(name: &str) -> Project {
         .file("tests/paths.rs", &named(PATHS))
         .file("tests/moved.rs", &named(MOVED))
         .file("tests/data/greeting", "hello\n")
+        .file("instrumented", INSTRUMENTED)
         .file(".gitignore", "ignored\n")
         .file("ignored", "");
     let link = project.path("tests/data/link");
@@ -65,28 +73,8 @@ fn files_are_sent_once_to_a_container() {
         .says("more: false")
         .never_says("KiB) to it-0");
     assert!(!project.path("written-by-on-target").exists());
-    let profiles = project.private("profiles");
-    let pattern = profiles.join("own-%p.profraw");
-    tool(
-        &project,
-        &["-E", "test(writes_a_profile)", "--keep-targets"],
-    )
-    .env("LLVM_PROFILE_FILE", &pattern)
-    .run()
-    .code(100)
-    .says("SIGABRT");
-    let files = fs::read_dir(&profiles).expect("the profiles");
-    let names: Vec<_> = files
-        .map(|file| file.expect("a file").file_name())
-        .collect();
-    let [name] = names.as_slice() else {
-        panic!("{names:?}");
-    };
-    let name = name.to_string_lossy();
-    assert!(
-        name.starts_with("own-") && name.contains("-it-0-"),
-        "{name}"
-    );
+    // Those of a test, of the two programs that it starts, and of the program of a test that is killed.
+    assert_eq!(profiles(&project), 4);
     let left = on_instance(&project, "find / -xdev -name '*.profraw'");
     assert_eq!(left, "");
     let folder = project.path("");
@@ -95,6 +83,28 @@ fn files_are_sent_once_to_a_container() {
     assert!(there.contains("written-by-on-target"), "{there}");
     assert!(!there.contains("ignored\n.."), "{there}");
     project.run(&["--delete-targets"]).code(0);
+}
+
+/// Runs instrumented tests, and returns the number of profiles that come back.
+fn profiles(project: &Project) -> usize {
+    let compiler = project.path("instrumented");
+    fs::set_permissions(&compiler, PermissionsExt::from_mode(0o755)).expect("a compiler");
+    let profiles = project.private("profiles");
+    let tests = "test(writes_a_profile) | test(starts_a_program)";
+    tool(project, &["-E", tests, "--keep-targets"])
+        .env("RUSTC_WORKSPACE_WRAPPER", &compiler)
+        .env("LLVM_PROFILE_FILE", profiles.join("own-%p.profraw"))
+        .run()
+        .code(100)
+        .line_with(&["PASS", "starts_a_program_of_its_package[it]"])
+        .line_with(&["SIGABRT", "writes_a_profile[it]"]);
+    let files = fs::read_dir(&profiles).expect("the profiles").flatten();
+    // The tests that nextest lists here write profiles, too.
+    let of_target = files.filter(|file| file.file_name().to_string_lossy().contains("-it-0-"));
+    let contents = of_target.map(|file| fs::read(file.path()).expect("a profile"));
+    contents
+        .filter(|profile| profile.starts_with(PROFILE) && profile.len() > 100)
+        .count()
 }
 
 /// The tests over SSH, as a user of this host: a machine that we did not create, which has this host's files.
@@ -110,9 +120,37 @@ fn over_ssh(name: &str, user: Option<&User>) -> (Project, Sshd) {
         let own = format!("user = {:?}", sshd.setting("it-0", "user"));
         playbook = playbook.replace(&own, &format!("user = {:?}", user.name()));
     }
-    playbook += &format!("env = {{ TMPDIR = {temporary:?} }}\n");
-    let project = project(name).playbook(&playbook);
+    let beside = [format!("../{name}.beside"), format!("../{name}.file")];
+    playbook += &format!("env = {{ TMPDIR = {temporary:?} }}\n[on-target]\nsync = {beside:?}\n");
+    let project = project(name)
+        .playbook(&playbook)
+        .file(&format!("../{name}.beside/file"), "")
+        .file(&format!("../{name}.file"), "as it was");
     (project, sshd)
+}
+
+/// The tests have changed copies, in one namespace, which is gone with the run.
+#[track_caller]
+fn has_changed_copies(project: &Project, outcome: &Outcome) {
+    for written in ["", "../on-target-view.beside/"] {
+        let written = project.path(&format!("{written}written-by-on-target"));
+        assert!(!written.exists(), "{written:?}");
+    }
+    let file = fs::read_to_string(project.path("../on-target-view.file"));
+    assert_eq!(file.expect("a file"), "as it was");
+    let namespaces: BTreeSet<_> = outcome
+        .stdout
+        .lines()
+        .chain(outcome.stderr.lines())
+        .filter_map(|line| line.trim().strip_prefix("in mnt:"))
+        .collect();
+    assert_eq!(namespaces.len(), 1, "{namespaces:?}");
+    let namespace = format!("mnt:{}", namespaces.first().expect("a namespace"));
+    eventually("the end of the namespace", || {
+        let processes = fs::read_dir("/proc").expect("/proc").flatten();
+        let mut all = processes.flat_map(|entry| fs::read_link(entry.path().join("ns/mnt")));
+        !all.any(|one| one == Path::new(&namespace))
+    });
 }
 
 /// The user's own files stay as they are: tests see copies at the same paths.
@@ -121,8 +159,7 @@ fn files_of_a_host_are_not_touched() {
     let (project, sshd) = over_ssh("on-target-view", None);
     let sent = "KiB) to it-0";
     passes(&project).says(sent).says("user 0");
-    passes(&project).never_says(sent);
-    assert!(!project.path("written-by-on-target").exists());
+    has_changed_copies(&project, &passes(&project).never_says(sent));
     drop((project, sshd));
     let Some(user) = User::new("secret") else {
         return;
@@ -141,8 +178,7 @@ fn files_of_a_host_are_not_touched() {
         .says(sent)
         .says("set-uid programs such as `sudo` do not work")
         .says(&format!("user {}", uid(user.name())));
-    passes(&project).never_says(sent);
-    assert!(!project.path("written-by-on-target").exists());
+    has_changed_copies(&project, &passes(&project).never_says(sent));
 }
 
 /// Where paths cannot be shown, tests that need them are skipped, and the others find the files by variables.
@@ -163,5 +199,5 @@ fn tests_that_cannot_find_their_paths_are_skipped() {
         .code(0)
         .line_with(&["PASS", "finds_moved_files[it]"])
         .says("is compiled into the test, and `it-0` cannot show files there")
-        .line_with(&["5 cases: 2 passed, 3 skipped"]);
+        .line_with(&["6 cases: 2 passed, 4 skipped"]);
 }

@@ -187,6 +187,7 @@ impl OnTarget {
             );
             return Err(Verdict::Skip(SkipReason::Test(reason)));
         }
+        active.runs_at(machine, copied.place.clone());
         let socket = BrokerPlace::socket_in(&self.host.place.folder);
         let mut command = process::command(&self.runner);
         command.arg(runner::ON_TARGET_VERB).arg(&socket);

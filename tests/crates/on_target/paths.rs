@@ -42,4 +42,21 @@ fn writes_as_its_user() {
         assert_eq!(owner, own);
         println!("user {owner}");
     }
+    show_namespace();
+}
+
+/// A file and a folder beside the package's, if the playbook names them.
+#[test]
+fn writes_beside_its_package() {
+    let beside = Path::new(PACKAGE).with_extension("beside");
+    if fs::exists(beside.join("file")).expect("a folder") {
+        fs::write(beside.join("written-by-on-target"), "").expect("a folder");
+        fs::write(beside.with_extension("file"), "changed").expect("a file");
+    }
+    show_namespace();
+}
+
+fn show_namespace() {
+    let namespace = fs::read_link("/proc/self/ns/mnt").expect("a namespace");
+    println!("in {}", namespace.display());
 }

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     case::reason::DirtyReason,
     error::{Error, Result},
-    execute::programs::CasePrograms,
+    execute::{on_target::TestPlace, programs::CasePrograms},
     provision::{Ended, InstanceSet, Lease, LeaseEnd, Lost, Machine},
     run_event::Attempt,
     sync::lock,
@@ -51,6 +51,8 @@ pub(in crate::execute) struct ActiveLease {
     stop: watch::Sender<bool>,
     /// The folder for the artifacts of the attempt; unset without a runner.
     artifacts: OnceLock<PathBuf>,
+    /// The machine on which the test runs and its place there; unset for a test of this host.
+    place: OnceLock<(String, TestPlace)>,
     said: Mutex<TestReports>,
     pub(super) lease: Lease,
     /// True once the lease has ended; locked while it ends.
@@ -122,6 +124,7 @@ impl ActiveLease {
             orchestration: OnceLock::new(),
             stop: watch::Sender::new(false),
             artifacts: OnceLock::new(),
+            place: OnceLock::new(),
             said: Mutex::default(),
             unfinished: AtomicUsize::new(0),
             left_nothing: AtomicBool::new(false),
@@ -181,6 +184,21 @@ impl ActiveLease {
     pub(super) fn artifacts(&self) -> PathBuf {
         let temporary = || std::env::temp_dir().join(format!("target-test-{}", self.id));
         self.artifacts.get().cloned().unwrap_or_else(temporary)
+    }
+
+    /// Sets the place of a test that runs on a machine.
+    pub(in crate::execute) fn runs_at(&self, machine: &Machine, place: TestPlace) {
+        let _ = self.place.set((machine.name().to_owned(), place));
+    }
+
+    /// Returns the path at which a machine has a path of the test.
+    pub(super) fn path_on(&self, machine: &str, path: &str) -> String {
+        let place = self.place.get().filter(|(name, _)| name == machine);
+        let path = path.to_owned();
+        match place {
+            Some((_, place)) => place.outside(path),
+            None => path,
+        }
     }
 
     /// Records a file with the frames of a network.

@@ -105,7 +105,12 @@ pub(super) async fn collect(
             deadline: Instant::now() + TIME,
             left: SIZE,
         };
-        let wanted = wanted.to_vec();
+        // In the list and in the folder, a file has the path that the test knows.
+        let from = |artifact: &Artifact| match artifact {
+            Artifact::Path(path) => held.path_on(machine.name(), path),
+            Artifact::Command { command } => command.clone(),
+        };
+        let wanted: Vec<_> = wanted.iter().map(|one| (one.clone(), from(one))).collect();
         instances.spawn(async move { collecting.all(&wanted).await });
     }
     let mut collected = instances.join_all().await.concat();
@@ -170,7 +175,8 @@ struct Spooled {
 }
 
 impl Collecting {
-    async fn all(mut self, wanted: &[Artifact]) -> Vec<CollectedArtifact> {
+    /// Takes artifacts, each with its path on the machine or its command.
+    async fn all(mut self, wanted: &[(Artifact, String)]) -> Vec<CollectedArtifact> {
         let mut collected = Vec::new();
         if let Err(error) = fs_err::create_dir_all(&self.folder) {
             return vec![self.one("folder", Err(error.to_string()))];
@@ -184,10 +190,10 @@ impl Collecting {
             collected.push(self.one("console", written.map_err(|error| error.to_string())));
         }
         let dead = self.machine.probe(ANSWER).await.err();
-        for artifact in wanted {
+        for (artifact, from) in wanted {
             let taken = match (&dead, artifact) {
                 (Some(dead), _) => Err(one_line(&dead.chain())),
-                (None, Artifact::Path(path)) => self.path(path).await,
+                (None, Artifact::Path(path)) => self.path(from, path).await,
                 (None, Artifact::Command { command }) => self.command(command).await,
             };
             let (Artifact::Path(text) | Artifact::Command { command: text }) = artifact;
@@ -195,7 +201,7 @@ impl Collecting {
         }
         if dead.is_none() {
             for core in self.cores().await {
-                let taken = self.path(&core).await;
+                let taken = self.path(&core, &core).await;
                 collected.push(self.one(&core, taken));
             }
         }
@@ -232,9 +238,9 @@ impl Collecting {
         }
     }
 
-    /// Takes a file, of which the end if it is too large, or the files below a folder.
-    async fn path(&mut self, path: &str) -> Result<(u64, Option<String>), String> {
-        let quoted = shell::quote(path);
+    /// Takes a file, of which the end if it is too large, or the files below a folder. `path` is that in the folder.
+    async fn path(&mut self, from: &str, path: &str) -> Result<(u64, Option<String>), String> {
+        let quoted = shell::quote(from);
         // As root if that needs no password. The first letter of the output tells folders from files.
         let line = format!(
             "s=; [ \"$(id -u)\" = 0 ] || ! sudo -n true 2>/dev/null || s='sudo -n'\n\

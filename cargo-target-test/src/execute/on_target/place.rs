@@ -215,7 +215,7 @@ impl TestPlace {
     }
 
     /// Returns the path at which other processes of the machine find a path of the test; other text as it is.
-    pub(super) fn outside(&self, text: String) -> String {
+    pub(in crate::execute) fn outside(&self, text: String) -> String {
         let is_in = |root: &String| {
             let rest = text.strip_prefix(root.as_str());
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))

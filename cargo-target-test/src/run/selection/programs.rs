@@ -2,7 +2,11 @@
 //!
 //! Must not know how a program is built.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::{Component, Path, PathBuf},
+    sync::Arc,
+};
 
 use super::Selection;
 use crate::{
@@ -79,7 +83,7 @@ impl Selection {
                     target_directory: build.target_directory.clone().into(),
                     built: programs.chain(output).map(Into::into).collect(),
                     sync: sync
-                        .map(|path| resolve_path(&playbook.directory, path))
+                        .map(|path| without_parents(&resolve_path(&playbook.directory, path)))
                         .collect(),
                     exclude: playbook.on_target.exclude.clone(),
                 })
@@ -101,4 +105,17 @@ impl Selection {
         let one = of_package.iter().find(|one| one.name == name)?;
         Some(build.target_directory.join(&one.path).into_std_path_buf())
     }
+}
+
+/// Returns a path without `..`, so that files have one path on a machine. Links are not followed: tests name files by the
+/// links that lead to them.
+fn without_parents(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => drop(plain.pop()),
+            part => plain.push(part),
+        }
+    }
+    plain
 }
