@@ -1,6 +1,6 @@
 //! Environments: several machines in roles, as one unit.
 
-use std::os::unix::process::ExitStatusExt;
+use std::{fs, os::unix::process::ExitStatusExt};
 
 use crate::support::{Project, here, vm};
 
@@ -45,8 +45,9 @@ fn project(name: &str) -> Project {
 #[test]
 fn a_test_leases_all_machines_by_role() {
     let project = project("environments-roles");
-    project
-        .run(&["--keep-targets"])
+    let ledger = project.private("ledger");
+    let run = project.tool(["--keep-targets"]).env("LEDGER", &ledger);
+    run.run()
         .code(0)
         .line_with(&["PASS", "deploy[lan-0]"])
         .line_with(&["PASS", "meets[lan]"])
@@ -56,10 +57,18 @@ fn a_test_leases_all_machines_by_role() {
         .line_with(&["PASS", "vlan[lan/vlan93]"])
         .line_with(&["PASS", "alone[single]"])
         .line_with(&["PASS", "runs_there[lan]"])
-        .says("9 cases: 7 passed, 2 skipped")
+        .line_with(&["PASS", "finds_the_lab[lan]"])
+        .says("10 cases: 8 passed, 2 skipped")
         .line_with(&["lan", "6", "1", "2"])
         .says("needs gateway.cores >= 4096, `lan-0` has ")
         .never_says("alone[lan]");
+    let torn = fs::read_to_string(&ledger).expect("a tear-down");
+    let torn: Vec<_> = torn
+        .split(' ')
+        .filter_map(|name| name.split_once('.'))
+        .collect();
+    let roles: Vec<_> = torn.iter().map(|(_, role)| *role).collect();
+    assert_eq!(roles, ["gateway", "tester1", "tester2"]);
     for (machine, shown) in [("lan-0.gateway", "/gateway"), ("lan.tester1", "/tester1")] {
         project
             .run(&["exec", machine, "--", "pwd"])
