@@ -249,6 +249,12 @@ impl RunningNetwork {
         })
     }
 
+    /// The machines that have addresses, with the address of each.
+    pub fn addresses(&self) -> impl Iterator<Item = (&str, &str)> {
+        let members = self.spec.members.iter();
+        members.filter_map(|member| Some((member.name.as_str(), member.ip()?)))
+    }
+
     /// Checks that frames are carried.
     ///
     /// # Errors

@@ -13,6 +13,9 @@ fn reaches(env: &Environment) -> Result<()> {
     env["tester1"].run(&ping)?;
     env["gateway"].reboot()?;
     env["tester2"].run(&ping)?;
+    // Each machine finds the others by name, also after its reboot.
+    env["tester1"].run("ping -c 1 -W 10 gateway")?;
+    env["gateway"].run("ping -c 1 -W 10 tester2")?;
     Ok(())
 }
 
@@ -40,8 +43,10 @@ fn is_as_new(env: &Environment) -> Result<()> {
     for target in env.machines() {
         target.run("! test -e /root/used && touch /root/used")?;
     }
-    let ping = format!("ping -c 1 -W 10 {}", env.network("lan").address("tester2")?);
-    env["gateway"].run(ping)?;
+    // The names of an earlier deploy are not added to.
+    let block = env["gateway"].run("grep -c machines /etc/hosts")?;
+    assert_eq!(block.stdout.trim(), "2");
+    env["gateway"].run("ping -c 1 -W 10 tester2")?;
     Ok(())
 }
 

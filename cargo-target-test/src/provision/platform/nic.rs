@@ -27,6 +27,15 @@ impl Nic {
     }
 }
 
+/// A machine of an environment, as another one finds it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Peer {
+    /// The name within the environment: `tester1`.
+    pub name: String,
+    /// The address without the length of its prefix: `10.77.1.2`.
+    pub address: String,
+}
+
 /// The end of a link in a network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -233,7 +233,7 @@ impl BringUp<'_> {
     /// Gives the links of the instance their addresses: a boot forgets them.
     async fn configure_links(&self, transport: &Arc<dyn Transport>) -> Result<()> {
         match &self.instance.origin {
-            Some(origin) => links::configure(transport, &origin.spec.nics).await,
+            Some(origin) => links::configure(transport, &origin.spec).await,
             None => Ok(()),
         }
     }
