@@ -22,7 +22,7 @@ pub(crate) fn goes_down(exit: &Exit) -> bool {
 
 /// Returns the script that sets the clock of the machine. Only root may.
 pub(crate) fn set_clock(seconds_since_1970: u64) -> String {
-    format!("exec date -u -s @{seconds_since_1970} >/dev/null")
+    format!("date -u -s @{seconds_since_1970} >/dev/null\n")
 }
 
 /// Returns the script that gives network interfaces their addresses, each by its hardware address. An interface that has

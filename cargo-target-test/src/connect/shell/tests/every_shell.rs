@@ -359,7 +359,7 @@ fn reboot_clock_and_packages_call_their_programs() {
             (Some(0), "\n".to_owned()),
             "{name}"
         );
-        let script = set_clock(7).replace("exec date", "exec fake-date");
+        let script = set_clock(7).replace("date", "fake-date");
         let expected = (Some(0), "-u -s @7\n".to_owned());
         assert_eq!(
             says("fake-date", &script.replace(" >/dev/null", "")),
