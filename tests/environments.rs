@@ -25,6 +25,10 @@ count = 2
 roles.gateway = { platform = "local", recipe = "gateway" }
 roles.tester = { target = "single", count = 2 }
 
+[[scenarios]]
+name = "labs"
+targets = ["lan"]
+
 [[variants]]
 name = "vlan7"
 test = "vlan"
@@ -83,6 +87,19 @@ fn a_test_leases_all_machines_by_role() {
     let listed = project.run(&["targets"]).code(0);
     let listed = listed.line_with(&["lan-0 ", "environment", "3 machines", "ready"]);
     listed.line_with(&["lan-0.tester2", "local", "localhost"]);
+    // Environments are chosen by their names.
+    for chosen in [
+        ["--on", "lan"],
+        ["--scenario", "labs"],
+        ["--criteria", "target = lan"],
+    ] {
+        let list = project.run(&[&["list"], &chosen[..]].concat()).code(0);
+        let cases = list.stdout.split("left out:").next().unwrap_or_default();
+        assert!(
+            cases.contains("meets[lan]") && !cases.contains("[single]"),
+            "{list:?}"
+        );
+    }
     // Kept environments serve the next run, and go as one.
     let again = project.run(&["meets", "takes_all"]).code(0);
     again.says("kept").never_says("recipe `gateway`");
@@ -107,14 +124,14 @@ fn virtual_machines_are_one_unit_on_networks_of_their_own() {
         .says("saving a snapshot")
         .line_with(&["instance-seconds: net "])
         .never_says("instances)");
-    let run = run(&["reaches", "is_bare"]).code(0);
+    let run = run(&["reaches", "is_bare", "is_slow"]).code(0);
     run.line_with(&["Target", "net", "kept"])
         .never_says("recycled");
     project.run(&["targets"]).says("no targets");
     // A tool that dies between two machines leaves networks and machines, all of which are accounted for.
     let died = project
         .tool(["is_bare"])
-        .env("TARGET_TEST_FAULT", "machine-deployed");
+        .env("TARGET_TEST_FAULT", "environment-machine-deployed");
     let died = died.patience(vm::PATIENCE).run();
     assert_eq!(died.status.signal(), Some(9), "{died:?}");
     let deleted = project.run(&["--delete-targets"]).code(0);

@@ -31,6 +31,7 @@ use super::platform::{
 use crate::{
     bounded,
     error::{Error, Result},
+    failpoint,
     process::{self, StartedProcess},
 };
 
@@ -174,6 +175,7 @@ impl NetworkSpec {
         let streams = (std::process::Stdio::null(), log.try_clone()?);
         command.stdin(streams.0).stdout(streams.1).stderr(log);
         let mut child = process::Spawn::new(command).own_session().start()?;
+        failpoint::point("switch-started");
         let process = StartedProcess::of(child.id().cast_signed());
         let started = Instant::now();
         while let Err(error) = control::ask(folder, &SwitchRequest::Ping) {

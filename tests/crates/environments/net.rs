@@ -19,6 +19,26 @@ fn reaches(env: &Environment) -> Result<()> {
     Ok(())
 }
 
+/// A slow network takes its time for what a machine sends.
+#[target_test(roles = ["gateway", "tester1"])]
+fn is_slow(env: &Environment) -> Result<()> {
+    let lan = env.network("lan");
+    lan.rate(2_000_000)?;
+    let server = env["gateway"].spawn("mkfifo /tmp/open; nc -l -p 7000 <>/tmp/open | wc -c")?;
+    env["gateway"].wait_for_port(7000, Duration::from_secs(30))?;
+    let started = std::time::Instant::now();
+    env["tester1"].run("dd if=/dev/zero bs=1000 count=600 2>/dev/null | nc gateway 7000")?;
+    let received = server.wait()?;
+    assert_eq!(received.stdout.trim(), "600000");
+    // 2.4 s, and what the switch lets through at once.
+    assert!(
+        started.elapsed() >= Duration::from_millis(1800),
+        "{:?}",
+        started.elapsed()
+    );
+    Ok(())
+}
+
 /// An interface without an address is left to the test.
 #[target_test(roles = ["gateway", "tester1"])]
 fn is_bare(env: &Environment) -> Result<()> {

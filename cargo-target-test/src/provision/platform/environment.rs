@@ -71,7 +71,12 @@ impl Platform for EnvironmentPlatform {
 
     fn deploy(&self, spec: &EnvironmentSpec, progress: &dyn Fn(&str)) -> Result<Deployed> {
         let networks = self.networks(spec)?;
-        let networks = sync::parallel(&networks, ChosenNetwork::up).into_iter();
+        let up = |network: &ChosenNetwork| {
+            let running = network.up();
+            failpoint::point("network-up");
+            running
+        };
+        let networks = sync::parallel(&networks, up).into_iter();
         let networks = networks.collect::<Result<Vec<_>>>()?;
         let (lines, heard) = mpsc::channel::<String>();
         let deploy = |platform: &dyn DynPlatform, one: &InstanceSpec, lines: &mpsc::Sender<_>| {
@@ -83,7 +88,7 @@ impl Platform for EnvironmentPlatform {
                 // The receiver lives as long as this thread.
                 let _ = lines.send(format!("{}: {line}", machine(&one)));
             });
-            failpoint::point("machine-deployed");
+            failpoint::point("environment-machine-deployed");
             deployed
         };
         let machines = thread::scope(|scope| {
@@ -115,12 +120,17 @@ impl Platform for EnvironmentPlatform {
         let delete = |platform: &dyn DynPlatform, one: &InstanceSpec| {
             platform.delete(one, parts.machines.get(machine(one)))?;
             one.forget_sessions();
+            failpoint::point("environment-machine-deleted");
             Ok(())
         };
         self.each(spec, delete)?;
         // An engine does not remove a network that a container is in.
         let networks = self.networks(spec)?;
-        networks.iter().try_for_each(|network| network.spec.down())
+        networks.iter().try_for_each(|network| {
+            network.spec.down()?;
+            failpoint::point("network-down");
+            Ok(())
+        })
     }
 
     fn find(&self, label: &str, _: Option<&EnvironmentSpec>) -> Result<Vec<Found>> {
