@@ -2,10 +2,13 @@
 
 use std::{fs, os::unix::process::ExitStatusExt};
 
-use crate::support::{Project, here, vm};
+use crate::support::{Project, container::Engine, here, vm};
 
 /// Tests of an environment.
 const LAN: &str = include_str!("crates/environments/lan.rs");
+
+/// Tests of containers on a network.
+const BOXES: &str = include_str!("crates/environments/boxes.rs");
 
 /// Tests of machines on a network.
 const NET: &str = include_str!("crates/environments/net.rs");
@@ -139,6 +142,29 @@ fn virtual_machines_are_one_unit_on_networks_of_their_own() {
     project.run(&["gc"]).code(0).says("no orphans found");
 }
 
+/// Containers on a network of their engine, which has a network namespace of its own.
+#[test]
+fn containers_are_one_unit_on_a_network_of_their_engine() {
+    let Some(engine) = here(Engine::start().and_then(Engine::in_namespace)) else {
+        return;
+    };
+    let roles = "[environments.net]\ncount = 2\nnetworks.lan = {}\n\
+                 roles.one = { target = \"it\", networks = [\"lan\"] }\n\
+                 roles.other = { target = \"it\", count = 2, networks = [\"lan\"] }\n";
+    let target = engine.target("it");
+    let target = target.replace("network = \"none\"\n", "");
+    let project = Project::new("environments-containers")
+        .file("tests/boxes.rs", BOXES)
+        .playbook(&format!("{target}{roles}"));
+    let run = project.run(&["--keep-targets"]).code(0);
+    run.line_with(&["PASS", "links_fail[net]"])
+        .line_with(&["PASS", "names_survive[net]"]);
+    // Two environments side by side, with networks and names of their own.
+    assert_eq!(engine.networks().len(), 2);
+    project.run(&["--delete-targets"]).code(0).says("net-1");
+    assert_eq!(engine.networks(), [""; 0]);
+}
+
 /// Networks that the platforms of their machines do not have.
 #[test]
 fn wrong_networks_are_found_before_a_run() {
@@ -152,6 +178,11 @@ fn wrong_networks_are_found_before_a_run() {
             "platform = \"container\", image = \"x\"",
             "rate = 1000",
             "network `lan` of environment `net`: `delay`, `loss` and `rate` are for virtual machines",
+        ),
+        (
+            "platform = \"container\", image = \"x\", network = \"none\"",
+            "",
+            "role `one` of environment `net`: `network = \"none\"` cannot be combined with `networks`",
         ),
     ] {
         let project = Project::new("environments-wrong").playbook(&format!(

@@ -13,6 +13,7 @@ mod serve;
 mod switch;
 
 use std::{
+    net::Ipv4Addr,
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
     thread,
@@ -112,10 +113,11 @@ impl NetworkSpec {
             NetworkKind::Container => {
                 let engine = Engine::choose(self.engine.as_deref())?;
                 let (label, origin) = (self.place.label.as_str(), &self.place.provenance);
+                let gateway = self.gateway();
                 engine.create_network(
                     &self.place.unique,
                     (label, origin),
-                    self.subnet.as_deref(),
+                    self.subnet.as_deref().zip(gateway.as_deref()),
                 )?;
                 Medium::Container { engine: engine.0 }
             }
@@ -149,6 +151,21 @@ impl NetworkSpec {
             NetworkKind::Switch => Mark::renew(&self.place),
             NetworkKind::Container => Ok(()),
         }
+    }
+
+    /// The address of this host in a network of containers: the last one that no machine has. By default, an engine takes
+    /// the first one.
+    fn gateway(&self) -> Option<String> {
+        let (address, prefix) = self.subnet.as_deref()?.split_once('/')?;
+        let address = u32::from(address.parse::<Ipv4Addr>().ok()?);
+        let hosts = u32::MAX.checked_shr(prefix.parse().ok()?)?;
+        let all = (address & !hosts) + 1..address | hosts;
+        let is_taken = |address: &String| {
+            let mut members = self.members.iter();
+            members.any(|member| member.ip() == Some(address))
+        };
+        let mut all = all.rev().map(|address| Ipv4Addr::from(address).to_string());
+        all.find(|address| !is_taken(address))
     }
 
     fn start_switch(&self) -> Result<Medium> {
@@ -309,11 +326,15 @@ impl RunningNetwork {
             Medium::Switch(_) => self.ask(&SwitchRequest::Heal),
             Medium::Container { engine } => {
                 let engine = Engine(engine.clone());
-                let mut members = self.spec.members.iter();
-                members.try_for_each(|member| {
-                    match engine.is_in(&self.spec.place.unique, &member.unique)? {
+                let network = &self.spec.place.unique;
+                let mut members = self.spec.members.iter().enumerate();
+                members.try_for_each(|(number, member)| {
+                    match engine.is_in(network, &member.unique)? {
                         true => Ok(()),
-                        false => engine.join(&self.spec.place.unique, &member.unique, member.ip()),
+                        false => {
+                            let mac = mac(network, number);
+                            engine.join(network, &member.unique, (member.ip(), &mac))
+                        }
                     }
                 })
             }
