@@ -1,6 +1,7 @@
 //! Tests that run on their target: the binary is sent once, the verdicts are those of the host, and nothing stays there.
 
 mod paths;
+mod shares;
 
 use std::{fs, path::Path};
 
