@@ -385,7 +385,8 @@ fn adhoc_retries_on_a_fresh_machine() {
 /// The playbook with one machine.
 const ONE_BOX: &str = "[[targets]]\nname = \"box\"\nplatform = \"local\"\ncount = 1\n";
 
-/// An interrupt stops the tests, and deletes the machines. The report names the tests that did not run.
+/// An interrupt stops the tests, and deletes the machines. The report names the tests that did not run, also the one that
+/// waited for a machine.
 #[test]
 fn adhoc_is_interrupted() {
     let adhoc = Adhoc::new();
@@ -402,6 +403,7 @@ fn adhoc_is_interrupted() {
     let report = adhoc.junit();
     let not_run = "name=\"not-run\" value=\"smoke/waits: the run was interrupted\"";
     assert!(report.contains(not_run), "{report}");
+    assert!(!report.contains("infra"), "{report}");
     assert!(adhoc.is_empty());
 }
 

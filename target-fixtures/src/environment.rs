@@ -65,7 +65,7 @@ impl Environment {
         }
         let known: Vec<_> = self.roles().collect();
         let message = format!(
-            "environment `{}` has no role `{name}`; it has `{}`",
+            "find role `{name}` in environment `{}`: it has `{}`",
             self.name(),
             known.join("`, `")
         );
@@ -116,7 +116,11 @@ impl Index<&str> for Environment {
 
     #[track_caller]
     fn index(&self, name: &str) -> &Target {
-        self.role(name).unwrap_or_else(|error| panic!("{error}"))
+        // A closure would hide the caller's line.
+        match self.role(name) {
+            Ok(target) => target,
+            Err(error) => panic!("{error:?}"),
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
     Target,
     error::{TargetError, skipped},
     platform::{PlatformTarget, all_of},
-    verdict::{SkipNow, TestEnd},
+    verdict::{SkipNow, TestEnd, panic_message},
     wire::LONGEST,
 };
 
@@ -161,9 +161,8 @@ impl FixtureFailure {
         if let Some(SkipNow(reason)) = panic.downcast_ref() {
             return Self::Skip(reason.clone());
         }
-        let text = panic.downcast_ref::<&str>().copied();
-        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-        Self::Error(format!("panicked: {}", text.unwrap_or("no message")))
+        let message = panic_message(panic).unwrap_or("no message");
+        Self::Error(format!("panicked: {message}"))
     }
 
     /// Converts the failure to the end of the test.

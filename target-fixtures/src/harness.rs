@@ -15,7 +15,7 @@ use crate::{
     fixture::{self, Fixtures, Registered},
     lease::{self, TearDown},
     orchestration, subtest,
-    verdict::{self, SkipNow, TestEnd},
+    verdict::{self, SkipNow, TestEnd, panic_message},
     wire::{BrokerRequest, ExpectedFailure, TORN_DOWN},
 };
 
@@ -157,14 +157,8 @@ fn failure_of(ended: &Result<TestEnd, Panic>) -> Option<String> {
         Ok(TestEnd::Skip(_)) => None,
         Ok(TestEnd::Exit(code)) => (*code != ExitCode::SUCCESS).then(String::new),
         Ok(TestEnd::Fail(text)) => Some(text.clone()),
-        Err(panic) => Some(panic_message(panic).to_owned()),
+        Err(panic) => Some(panic_message(&**panic).unwrap_or_default().to_owned()),
     }
-}
-
-pub(crate) fn panic_message(panic: &Panic) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or(panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or_default()
 }
 
 /// Inverts the verdict of a test that is expected to fail: an expected failure or panic passes, a pass fails. Returns

@@ -64,7 +64,8 @@ impl<'e> Network<'e> {
         let address = address.and_then(|text| text.parse().ok());
         address.ok_or_else(|| {
             let name = &self.name;
-            let message = format!("`{machine}` has no address on network `{name}`");
+            let message =
+                format!("find the address of `{machine}` on network `{name}`: it has none");
             TargetError::new(ErrorKind::Request, message)
         })
     }
@@ -82,7 +83,10 @@ impl<'e> Network<'e> {
         match found.stdout.trim() {
             "" => {
                 let name = &self.name;
-                let message = format!("`{machine}` has no interface to network `{name}`");
+                let message = format!(
+                    "find the interface of `{machine}` to network `{name}`: none has `{}`",
+                    link.mac
+                );
                 Err(TargetError::new(ErrorKind::Request, message))
             }
             interface => Ok(interface.to_owned()),
@@ -175,7 +179,7 @@ impl<'e> Network<'e> {
         let target = self.environment.role(machine)?;
         let link = target.link(&self.name).ok_or_else(|| {
             let name = &self.name;
-            let message = format!("`{machine}` is not on network `{name}`");
+            let message = format!("find `{machine}` on network `{name}`: it is not on it");
             TargetError::new(ErrorKind::Request, message)
         })?;
         Ok((target, link))

@@ -16,7 +16,7 @@ use std::{
 use crate::{
     client::Client,
     error::{Error, ErrorKind, Placed, Result, TargetError, loss_in, skip, skipped},
-    verdict::{SkipNow, TestEnd},
+    verdict::{SkipNow, TestEnd, panic_message},
     wire::{BrokerRequest, SubResult, VerdictKind},
 };
 use tap_output::{TapOutput, TapResult};
@@ -227,10 +227,10 @@ fn end_of<T>(ended: std::result::Result<Result<T>, Panic>) -> (Option<T>, Subtes
         },
         Err(panic) => match panic.downcast::<SkipNow>() {
             Ok(skip) => (None, skips(skip.0)),
-            Err(panic) => (
-                None,
-                SubtestEnd::failed(crate::harness::panic_message(&panic).to_owned()),
-            ),
+            Err(panic) => {
+                let message = panic_message(&*panic).unwrap_or_default();
+                (None, SubtestEnd::failed(message.to_owned()))
+            }
         },
     }
 }

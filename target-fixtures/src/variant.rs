@@ -30,15 +30,20 @@ impl Variant {
         &self.params
     }
 
-    /// The value of one parameter.
+    /// The value of one parameter. One that the variant does not have is null, as for an `Option`.
     ///
     /// # Errors
     /// [`ErrorKind::Request`] if the variant has no such parameter, or one of another type.
     #[track_caller]
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<T, TargetError> {
-        let value = self.params.get(key).cloned().unwrap_or_default();
-        serde_json::from_value(value).map_err(|error| {
-            let message = format!("parameter `{key}` of variant `{}`: {error}", self.name);
+        let value = self.params.get(key);
+        T::deserialize(value.unwrap_or(&Value::Null)).map_err(|error| {
+            let why = match value {
+                Some(_) => error.to_string(),
+                None => format!("not found in {}", self.params),
+            };
+            let name = &self.name;
+            let message = format!("read parameter `{key}` of variant `{name}`: {why}");
             TargetError::new(ErrorKind::Request, message)
         })
     }

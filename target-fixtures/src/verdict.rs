@@ -2,6 +2,7 @@
 //! know how the broker receives them.
 
 use std::{
+    any::Any,
     cell::RefCell,
     process::{ExitCode, Termination},
 };
@@ -21,6 +22,12 @@ pub(crate) struct SkipNow(pub(crate) String);
 pub fn skip_now(reason: String) -> ! {
     // Unlike `panic!`, this prints nothing.
     std::panic::resume_unwind(Box::new(SkipNow(reason)))
+}
+
+/// Returns the message of a panic's payload, if it is text.
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> Option<&str> {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
 }
 
 /// Marks the running test as expected to fail. A failure is then reported as expected, with the reason, and a pass is a

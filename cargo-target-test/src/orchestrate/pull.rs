@@ -168,6 +168,8 @@ struct Shared {
 enum Step {
     Granted(Box<Lease>, Duration),
     Refused(Error, Duration),
+    /// The run was interrupted before a machine was granted.
+    Abandoned,
     Ended(Verdict),
 }
 
@@ -252,7 +254,7 @@ impl<'a> Pulling<'a> {
                 self.refused(attempt, &error, waited);
             }
             Ok((_, Step::Ended(verdict))) => self.ended(attempt, &verdict),
-            // The run was interrupted while the attempt waited.
+            Ok((_, Step::Abandoned)) => {}
             Err(error) if error.is_cancelled() => {}
             Err(_) => {
                 self.queue.asked(&place);
@@ -337,7 +339,7 @@ impl Shared {
         };
         let answer = tokio::select! {
             answer = acquire => answer,
-            () = self.stop() => Err(Error::infra("the run was interrupted")),
+            () = self.stop() => return Step::Abandoned,
         };
         match answer {
             Ok(lease) => Step::Granted(Box::new(lease), began.elapsed()),

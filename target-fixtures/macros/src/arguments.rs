@@ -201,11 +201,7 @@ impl Arguments {
     }
 
     fn add(&mut self, meta: &Meta, (refused, why): (&[&str], &str)) -> Result<()> {
-        let key = meta
-            .path()
-            .get_ident()
-            .map(ToString::to_string)
-            .unwrap_or_default();
+        let key = value::key(meta.path());
         let known = || {
             KEYS.iter()
                 .map(|(key, _)| *key)
@@ -310,11 +306,7 @@ fn expression<'a>(meta: &'a Meta, example: &str) -> Result<&'a Expr> {
     match meta {
         Meta::NameValue(pair) => Ok(&pair.value),
         _ => {
-            let key = meta
-                .path()
-                .get_ident()
-                .map(ToString::to_string)
-                .unwrap_or_default();
+            let key = value::key(meta.path());
             fail(meta, format!("expected a value: `{key} {example}`"))
         }
     }

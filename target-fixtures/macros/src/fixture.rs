@@ -122,11 +122,7 @@ fn read(tokens: TokenStream) -> Result<FixtureArguments> {
     };
     let metas = Punctuated::<Meta, Token![,]>::parse_terminated.parse2(tokens)?;
     value::each(metas, |meta| {
-        let key = meta
-            .path()
-            .get_ident()
-            .map(ToString::to_string)
-            .unwrap_or_default();
+        let key = value::key(meta.path());
         match (key.as_str(), &meta) {
             ("scope", Meta::NameValue(pair)) => {
                 arguments.scope = scope(&pair.value)?;

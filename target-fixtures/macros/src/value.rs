@@ -3,7 +3,8 @@
 //! Must not know the keys.
 
 use syn::{
-    Expr, ExprLit, Lit, LitStr, Meta, Result, Token, parse::ParseStream, punctuated::Punctuated,
+    Expr, ExprLit, Lit, LitStr, Meta, Path, Result, Token, parse::ParseStream,
+    punctuated::Punctuated,
 };
 
 use crate::{json::Json, nearest::nearest, requirement::Requirement};
@@ -20,6 +21,13 @@ pub(crate) fn each<T>(
             all
         })
         .map_or(Ok(()), Err)
+}
+
+/// Returns the name of an argument; empty if it is a longer path.
+pub(crate) fn key(path: &Path) -> String {
+    path.get_ident()
+        .map(ToString::to_string)
+        .unwrap_or_default()
 }
 
 /// The message for an unknown name, with the most similar or all known names.
@@ -164,21 +172,14 @@ pub(crate) fn condition(meta: &Meta, known: &[&str]) -> Result<Json> {
         }
         Meta::List(list) => list.parse_args_with(reason_and_conditions)?,
         Meta::Path(path) => {
-            let key = path
-                .get_ident()
-                .map(ToString::to_string)
-                .unwrap_or_default();
+            let key = key(path);
             return fail(path, format!("expected a reason: `{key}(\"reason\")`"));
         }
     };
     let (reason, conditions) = parts;
     let mut fields = vec![("reason".to_owned(), Json::Text(text(&reason)?))];
     each(conditions, |condition| {
-        let key = condition
-            .path
-            .get_ident()
-            .map(ToString::to_string)
-            .unwrap_or_default();
+        let key = key(&condition.path);
         if !known.contains(&key.as_str()) {
             return fail(
                 &condition.path,

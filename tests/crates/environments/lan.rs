@@ -58,6 +58,11 @@ fn lacks_a_role(_env: &Environment) {}
 #[target_test(roles = ["gateway"])]
 #[should_panic(expected = "it has `gateway`, `tester1`, `tester2`")]
 fn misspells_a_role(env: &Environment) {
+    // The panic is at the author's line, or the process ends here.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().expect("a place");
+        assert_eq!(place.file(), file!());
+    }));
     let _ = &env["gatway"];
 }
 
@@ -67,7 +72,21 @@ fn vlan(env: &Environment) -> Result<()> {
     let variant = env.variant().expect("a variant");
     let vlan: u32 = variant.get("vlan")?;
     assert_eq!(variant.name(), format!("vlan{vlan}"));
-    assert!(variant.get::<u32>("vlna").is_err());
+    assert_eq!(variant.get::<Option<u32>>("vlna")?, None);
+    for (error, expected) in [
+        (
+            variant.get::<u32>("vlna").unwrap_err(),
+            format!("not found in {}", variant.params()),
+        ),
+        (
+            variant.get::<bool>("vlan").unwrap_err(),
+            format!("invalid type: integer `{vlan}`, expected a boolean"),
+        ),
+    ] {
+        let message = error.to_string();
+        assert!(message.starts_with("read parameter `vl"), "{message}");
+        assert!(message.ends_with(&expected), "{message}");
+    }
     Ok(())
 }
 

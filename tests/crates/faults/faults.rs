@@ -14,10 +14,11 @@ fn at(name: &str) -> PathBuf {
     PathBuf::from(std::env::var_os("FAULTS_AT").expect("FAULTS_AT")).join(name)
 }
 
-/// Says something, whole, in a file.
+/// Says something, whole, in a file. Two tests may say the same at once.
 fn say(name: &str, text: String) {
-    fs::write(at(&format!("{name}.new")), text).unwrap();
-    fs::rename(at(&format!("{name}.new")), at(name)).unwrap();
+    let new = at(&format!("{name}.{}.new", std::process::id()));
+    fs::write(&new, text).unwrap();
+    fs::rename(new, at(name)).unwrap();
 }
 
 fn wait_for(name: &str) {
