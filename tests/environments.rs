@@ -1,11 +1,14 @@
 //! Environments: several machines in roles, as one unit.
 
-use std::os::unix::process::ExitStatusExt;
+use std::{fs, os::unix::process::ExitStatusExt};
 
-use crate::support::{Project, here, vm};
+use crate::support::{Project, container::Engine, here, vm};
 
 /// Tests of an environment.
 const LAN: &str = include_str!("crates/environments/lan.rs");
+
+/// Tests of containers on a network.
+const BOXES: &str = include_str!("crates/environments/boxes.rs");
 
 /// Tests of machines on a network.
 const NET: &str = include_str!("crates/environments/net.rs");
@@ -24,6 +27,10 @@ steps = [{ run = "echo by the recipe >prepared" }]
 count = 2
 roles.gateway = { platform = "local", recipe = "gateway" }
 roles.tester = { target = "single", count = 2 }
+
+[[scenarios]]
+name = "labs"
+targets = ["lan"]
 
 [[variants]]
 name = "vlan7"
@@ -45,8 +52,9 @@ fn project(name: &str) -> Project {
 #[test]
 fn a_test_leases_all_machines_by_role() {
     let project = project("environments-roles");
-    project
-        .run(&["--keep-targets"])
+    let ledger = project.private("ledger");
+    let run = project.tool(["--keep-targets"]).env("LEDGER", &ledger);
+    run.run()
         .code(0)
         .line_with(&["PASS", "deploy[lan-0]"])
         .line_with(&["PASS", "meets[lan]"])
@@ -56,10 +64,18 @@ fn a_test_leases_all_machines_by_role() {
         .line_with(&["PASS", "vlan[lan/vlan93]"])
         .line_with(&["PASS", "alone[single]"])
         .line_with(&["PASS", "runs_there[lan]"])
-        .says("9 cases: 7 passed, 2 skipped")
+        .line_with(&["PASS", "finds_the_lab[lan]"])
+        .says("10 cases: 8 passed, 2 skipped")
         .line_with(&["lan", "6", "1", "2"])
         .says("needs gateway.cores >= 4096, `lan-0` has ")
         .never_says("alone[lan]");
+    let torn = fs::read_to_string(&ledger).expect("a tear-down");
+    let torn: Vec<_> = torn
+        .split(' ')
+        .filter_map(|name| name.split_once('.'))
+        .collect();
+    let roles: Vec<_> = torn.iter().map(|(_, role)| *role).collect();
+    assert_eq!(roles, ["gateway", "tester1", "tester2"]);
     for (machine, shown) in [("lan-0.gateway", "/gateway"), ("lan.tester1", "/tester1")] {
         project
             .run(&["exec", machine, "--", "pwd"])
@@ -74,6 +90,19 @@ fn a_test_leases_all_machines_by_role() {
     let listed = project.run(&["targets"]).code(0);
     let listed = listed.line_with(&["lan-0 ", "environment", "3 machines", "ready"]);
     listed.line_with(&["lan-0.tester2", "local", "localhost"]);
+    // Environments are chosen by their names.
+    for chosen in [
+        ["--on", "lan"],
+        ["--scenario", "labs"],
+        ["--criteria", "target = lan"],
+    ] {
+        let list = project.run(&[&["list"], &chosen[..]].concat()).code(0);
+        let cases = list.stdout.split("left out:").next().unwrap_or_default();
+        assert!(
+            cases.contains("meets[lan]") && !cases.contains("[single]"),
+            "{list:?}"
+        );
+    }
     // Kept environments serve the next run, and go as one.
     let again = project.run(&["meets", "takes_all"]).code(0);
     again.says("kept").never_says("recipe `gateway`");
@@ -98,19 +127,42 @@ fn virtual_machines_are_one_unit_on_networks_of_their_own() {
         .says("saving a snapshot")
         .line_with(&["instance-seconds: net "])
         .never_says("instances)");
-    let run = run(&["reaches", "is_bare"]).code(0);
+    let run = run(&["reaches", "is_bare", "is_slow"]).code(0);
     run.line_with(&["Target", "net", "kept"])
         .never_says("recycled");
     project.run(&["targets"]).says("no targets");
     // A tool that dies between two machines leaves networks and machines, all of which are accounted for.
     let died = project
         .tool(["is_bare"])
-        .env("TARGET_TEST_FAULT", "machine-deployed");
+        .env("TARGET_TEST_FAULT", "environment-machine-deployed");
     let died = died.patience(vm::PATIENCE).run();
     assert_eq!(died.status.signal(), Some(9), "{died:?}");
     let deleted = project.run(&["--delete-targets"]).code(0);
     deleted.says("net-0");
     project.run(&["gc"]).code(0).says("no orphans found");
+}
+
+/// Containers on a network of their engine, which has a network namespace of its own.
+#[test]
+fn containers_are_one_unit_on_a_network_of_their_engine() {
+    let Some(engine) = here(Engine::start().and_then(Engine::in_namespace)) else {
+        return;
+    };
+    let roles = "[environments.net]\ncount = 2\nnetworks.lan = {}\n\
+                 roles.one = { target = \"it\", networks = [\"lan\"] }\n\
+                 roles.other = { target = \"it\", count = 2, networks = [\"lan\"] }\n";
+    let target = engine.target("it");
+    let target = target.replace("network = \"none\"\n", "");
+    let project = Project::new("environments-containers")
+        .file("tests/boxes.rs", BOXES)
+        .playbook(&format!("{target}{roles}"));
+    let run = project.run(&["--keep-targets"]).code(0);
+    run.line_with(&["PASS", "links_fail[net]"])
+        .line_with(&["PASS", "names_survive[net]"]);
+    // Two environments side by side, with networks and names of their own.
+    assert_eq!(engine.networks().len(), 2);
+    project.run(&["--delete-targets"]).code(0).says("net-1");
+    assert_eq!(engine.networks(), [""; 0]);
 }
 
 /// Networks that the platforms of their machines do not have.
@@ -126,6 +178,11 @@ fn wrong_networks_are_found_before_a_run() {
             "platform = \"container\", image = \"x\"",
             "rate = 1000",
             "network `lan` of environment `net`: `delay`, `loss` and `rate` are for virtual machines",
+        ),
+        (
+            "platform = \"container\", image = \"x\", network = \"none\"",
+            "",
+            "role `one` of environment `net`: `network = \"none\"` cannot be combined with `networks`",
         ),
     ] {
         let project = Project::new("environments-wrong").playbook(&format!(

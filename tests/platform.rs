@@ -184,6 +184,7 @@ fn order(directory: &Path) -> InstanceSpec {
         directory: directory.to_owned(),
         scratch,
         nics: Vec::new(),
+        peers: Vec::new(),
         place: None,
     }
 }

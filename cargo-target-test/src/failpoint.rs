@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use target_fixtures::env;
 
-/// All failpoints, in the order in which a run reaches them.
+/// The failpoints that every run reaches, in this order.
 pub const POINTS: &[&str] = &[
     "pool-opened",
     "pool-written-not-renamed",
@@ -14,7 +14,6 @@ pub const POINTS: &[&str] = &[
     "record-noted",
     "record-planned",
     "record-creating",
-    "machine-deployed",
     "platform-deployed",
     "prepare-started",
     "prepare-step",
@@ -29,12 +28,24 @@ pub const POINTS: &[&str] = &[
     "record-gone",
 ];
 
+/// Failpoints between the steps in which an environment with networks is created and deleted.
+pub const ENVIRONMENT_POINTS: &[&str] = &[
+    "switch-started",
+    "network-up",
+    "environment-machine-deployed",
+    "environment-machine-deleted",
+    "network-down",
+];
+
 /// Number of times the requested failpoint was reached.
 static REACHED: AtomicUsize = AtomicUsize::new(0);
 
 /// Kills this process if the environment requests it: `record-ready` on the first call, `record-ready#3` on the third.
 pub(crate) fn point(name: &str) {
-    debug_assert!(POINTS.contains(&name), "`{name}` is not in POINTS");
+    debug_assert!(
+        POINTS.contains(&name) || ENVIRONMENT_POINTS.contains(&name),
+        "`{name}` is not in POINTS"
+    );
     if cfg!(debug_assertions) && std::env::var(env::FAULT).is_ok_and(|wanted| is_due(name, &wanted))
     {
         let _ =

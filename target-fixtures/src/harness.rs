@@ -63,7 +63,7 @@ pub fn run(
     let Some(first) = targets.first() else {
         return TestEnd::Fail("infra: the lease has no instance".to_owned());
     };
-    let fixtures = Arc::new(Fixtures::new(Some(first.clone())));
+    let fixtures = Arc::new(Fixtures::new(Some(first.clone()), &targets));
     subtest::collect(&first.client);
     let ended = subtest::conclude(caught(|| test(&fixtures, &targets)));
     // Tear down fixtures after a panic too, but not if the failed instance is kept for examination.
@@ -117,16 +117,18 @@ fn tear_down(order: &TearDown, path: &str, fixtures: &[&'static dyn Registered])
     let Some(fixture) = found.or_else(|| fixture::find(&registered, &order.name)) else {
         return TestEnd::Fail(format!("the test has no fixture `{}`", order.name));
     };
-    let target = match &order.instance {
-        None => None,
+    let fixtures = match &order.instance {
+        None => Fixtures::new(None, &[]),
         Some(instance) => match lease::targets(path) {
-            Ok((targets, _)) => targets
-                .into_iter()
-                .find(|target| target.instance() == instance),
+            Ok((targets, _)) => {
+                let mut all = targets.iter();
+                let target = all.find(|target| target.instance() == instance);
+                Fixtures::new(target.cloned(), &targets)
+            }
             Err(error) => return TestEnd::Fail(format!("{error:?}")),
         },
     };
-    match fixture.tear_down(&Fixtures::new(target), &order.state) {
+    match fixture.tear_down(&fixtures, &order.state) {
         // Exit immediately: the test harness may expect a panic.
         Ok(()) => std::process::exit(TORN_DOWN),
         Err(failure) => failure.verdict(),

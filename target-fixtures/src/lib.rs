@@ -245,7 +245,8 @@
 //! - The time of fixtures is reported separately from the time of the test, but counts towards its `timeout`.
 //! - A failed set-up fails the tests that need the fixture, and is not retried. A set-up that [skips](fn@skip) skips
 //!   them.
-//! - If a test has several instances, its fixtures use the first.
+//! - If a test has several instances, its fixtures use the first. The fixture of a test with `roles` can take `env: &Environment`
+//!   instead, as its tear-down then does; one `"instance"` is then the environment.
 //! - A run is the lifetime of one broker: the parts of `--partitions N` share it, and each shard of `--partition` has its own. Without
 //!   `cargo target-test`, the run ends 10 s after the last test.
 //!

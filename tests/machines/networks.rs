@@ -7,6 +7,7 @@ use std::{
     process::Command,
 };
 
+use cargo_target_test::failpoint;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::Lab;
@@ -99,26 +100,39 @@ fn no_switch_is_forgotten() {
     let Some(images) = here(Images::build()) else {
         return;
     };
-    let roles = "[environments.net]\nnetworks = { lan = {} }\n\
-                 roles.a = { target = \"it\", networks = [\"lan\"] }\n\
-                 roles.b = { target = \"it\", networks = [\"lan\"] }\n";
+    let roles = "[environments.net]\nnetworks = { lan = {}, wan = {} }\n\
+                 roles.a = { target = \"it\", networks = [\"lan\", \"wan\"] }\n\
+                 roles.b = { target = \"it\", networks = [\"lan\", \"wan\"] }\n";
     let lab = Lab::new(&format!("{}{roles}", images.target("it")));
-    let died = lab
-        .tool(&["up", "net"])
-        .env("TARGET_TEST_FAULT", "machine-deployed")
-        .run();
-    assert_eq!(died.status.signal(), Some(9), "{died:?}");
-    assert_eq!(Remains::of(&lab).switches.len(), 1);
-    lab.run(&["--delete-targets"]).code(0);
-    Remains::of(&lab).assert_none("after a death");
+    let dies = |args: &[&str], fault: &str| {
+        let died = lab.tool(args).env("TARGET_TEST_FAULT", fault).run();
+        assert_eq!(died.status.signal(), Some(9), "{fault}: {died:?}");
+    };
+    for point in failpoint::ENVIRONMENT_POINTS {
+        for fault in [(*point).to_owned(), format!("{point}#2")] {
+            if point.ends_with("deleted") || point.ends_with("down") {
+                dies(&["up", "net"], "platform-deployed");
+                dies(&["--delete-targets"], &fault);
+            } else {
+                dies(&["up", "net"], &fault);
+            }
+            lab.run(&["--delete-targets"]).code(0);
+            Remains::of(&lab).assert_none(&fault);
+            let files = fs::read_dir(lab.path("pool/instances")).expect("a folder");
+            assert_eq!(files.count(), 0, "{fault}");
+        }
+    }
+    // Two deploys at once have one environment.
+    let other = lab.tool(&["up", "net"]).start();
     lab.run(&["up", "net"]).code(0);
+    other.wait().code(0);
     let before = Remains::of(&lab).switches;
     kill_process(before[0], Signal::KILL).expect("a switch");
     lab.run(&["up", "net"])
         .code(0)
-        .says("the switch of network `lan` has ended");
+        .says("the switch of network `");
     let after = Remains::of(&lab).switches;
-    assert!(after.len() == 1 && after != before);
+    assert!(before.len() == 2 && after.len() == 2 && after != before);
     // A pool that lost its records.
     let pool = lab.path("pool/pool.json");
     let mut state: serde_json::Value = serde_json::from_slice(&fs::read(&pool).unwrap()).unwrap();

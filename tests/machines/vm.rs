@@ -278,6 +278,7 @@ fn order(folder: &Path, images: &Images) -> InstanceSpec {
         directory: folder.to_owned(),
         scratch,
         nics: Vec::new(),
+        peers: Vec::new(),
         place: None,
     }
 }

@@ -1,6 +1,13 @@
 //! A container engine with a store of its own, shared by all tests and kept between runs for its image.
 
-use std::{ffi::OsStr, fs, os::unix::fs::PermissionsExt, path::PathBuf, process::Command};
+use std::{
+    ffi::OsStr,
+    fs,
+    io::Read,
+    os::unix::fs::PermissionsExt,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+};
 
 use super::repository;
 
@@ -11,6 +18,19 @@ const STORE: &str = "TEST_CONTAINERS";
 pub(crate) struct Engine {
     store: PathBuf,
     rootfs: PathBuf,
+    program: PathBuf,
+    /// The process whose network namespace the engine is in; `None` for that of the host.
+    namespace: Option<Child>,
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if let Some(mut namespace) = self.namespace.take() {
+            let _ = namespace.kill();
+            let _ = namespace.wait();
+            let _ = fs::remove_file(&self.program);
+        }
+    }
 }
 
 impl Engine {
@@ -20,12 +40,15 @@ impl Engine {
     /// Why none can.
     pub(crate) fn start() -> Result<Self, String> {
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+        let store = folder.join("containers");
         let this = Self {
-            store: folder.join("containers"),
+            program: store.join("podman"),
+            store,
             rootfs: folder.join("rootfs.tar"),
+            namespace: None,
         };
         this.make_rootfs(&[])?;
-        this.write_program();
+        this.write_program("");
         let tried = this
             .command(&["info", "--format", "{{.Host.OCIRuntime.Name}}"])
             .output();
@@ -48,6 +71,44 @@ impl Engine {
         Ok(this)
     }
 
+    /// The same in a network namespace of its own, where it can make networks.
+    ///
+    /// # Errors
+    /// The reason that it cannot.
+    pub(crate) fn in_namespace(mut self) -> Result<Self, String> {
+        let mut process = Command::new("unshare");
+        process.args([
+            "--net",
+            "sh",
+            "-c",
+            "ip link set lo up && echo && exec sleep 1000",
+        ]);
+        let process = process.stdout(Stdio::piped()).spawn();
+        let mut process = process.map_err(|error| error.to_string())?;
+        let mut ready = [0];
+        let stdout = process.stdout.as_mut().expect("a pipe");
+        let read = stdout.read_exact(&mut ready);
+        let pid = process.id();
+        self.program = self.store.join(format!("podman-in-{pid}"));
+        self.namespace = Some(process);
+        read.map_err(|error| format!("no network namespace: {error}"))?;
+        self.write_program(&format!("nsenter --net=/proc/{pid}/ns/net "));
+        Ok(self)
+    }
+
+    /// The names of the networks of pools.
+    pub(crate) fn networks(&self) -> Vec<String> {
+        let list = [
+            "network",
+            "ls",
+            "--filter",
+            "label=cargo-target-test",
+            "--format",
+            "{{.Name}}",
+        ];
+        self.run(&list).lines().map(str::to_owned).collect()
+    }
+
     fn make_rootfs(&self, more: &[&OsStr]) -> Result<(), String> {
         let mut rootfs = Command::new(repository().join("tests/support/rootfs"));
         let made = rootfs.arg(&self.rootfs).args(more).output();
@@ -60,13 +121,14 @@ impl Engine {
 
     /// A program that is the engine by itself.
     pub(crate) fn program(&self) -> PathBuf {
-        self.store.join("podman")
+        self.program.clone()
     }
 
-    fn write_program(&self) {
+    /// `within` is a program with arguments that starts the engine.
+    fn write_program(&self, within: &str) {
         let podman = repository().join("tests/support/podman");
         let text = format!(
-            "#!/bin/sh\n{STORE}={:?} exec {podman:?} \"$@\"\n",
+            "#!/bin/sh\n{STORE}={:?} exec {within}{podman:?} \"$@\"\n",
             self.store
         );
         if fs::read_to_string(self.program()).ok().as_ref() == Some(&text) {

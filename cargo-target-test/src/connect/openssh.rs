@@ -207,6 +207,8 @@ impl OpenSsh {
         let Endpoint {
             instance, reach, ..
         } = &*self.endpoint;
+        // `ssh` connects by itself.
+        sync::lock(&self.endpoint.knocked).take();
         let folder = tempfile::Builder::new().prefix("tt-ssh-").tempdir()?;
         let (socket, log) = (folder.path().join("s"), folder.path().join("log"));
         let file = File::create(&log)?;

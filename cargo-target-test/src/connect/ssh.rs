@@ -2,7 +2,10 @@
 
 // Must not call libssh2: `ssh/*` does.
 
-use std::sync::{Arc, OnceLock, atomic::AtomicUsize};
+use std::{
+    os::fd::OwnedFd,
+    sync::{Arc, Mutex, OnceLock, atomic::AtomicUsize},
+};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -41,6 +44,7 @@ pub fn connect(instance: &str, reach: &SshReach, limits: Limits) -> impl Transpo
         kept: KeptShells::new(reach.shells),
         losses: AtomicUsize::new(0),
         host_key: OnceLock::new(),
+        knocked: Mutex::default(),
     });
     RemoteTransport::new(instance, ExecProgram::Ssh(Arc::new(clients)))
 }
@@ -55,6 +59,9 @@ pub(super) struct Endpoint {
     pub(super) losses: AtomicUsize,
     /// Type and fingerprint of the key that the host presented at the first login.
     pub(super) host_key: OnceLock<String>,
+    /// The connection on which the server answered a knock: the next login uses it, so that the server starts no further
+    /// process.
+    pub(super) knocked: Mutex<Option<OwnedFd>>,
 }
 
 /// A command for a session thread.

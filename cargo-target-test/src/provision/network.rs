@@ -13,6 +13,7 @@ mod serve;
 mod switch;
 
 use std::{
+    net::Ipv4Addr,
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
     thread,
@@ -31,6 +32,7 @@ use super::platform::{
 use crate::{
     bounded,
     error::{Error, Result},
+    failpoint,
     process::{self, StartedProcess},
 };
 
@@ -111,10 +113,11 @@ impl NetworkSpec {
             NetworkKind::Container => {
                 let engine = Engine::choose(self.engine.as_deref())?;
                 let (label, origin) = (self.place.label.as_str(), &self.place.provenance);
+                let gateway = self.gateway();
                 engine.create_network(
                     &self.place.unique,
                     (label, origin),
-                    self.subnet.as_deref(),
+                    self.subnet.as_deref().zip(gateway.as_deref()),
                 )?;
                 Medium::Container { engine: engine.0 }
             }
@@ -150,6 +153,21 @@ impl NetworkSpec {
         }
     }
 
+    /// The address of this host in a network of containers: the last one that no machine has. By default, an engine takes
+    /// the first one.
+    fn gateway(&self) -> Option<String> {
+        let (address, prefix) = self.subnet.as_deref()?.split_once('/')?;
+        let address = u32::from(address.parse::<Ipv4Addr>().ok()?);
+        let hosts = u32::MAX.checked_shr(prefix.parse().ok()?)?;
+        let all = (address & !hosts) + 1..address | hosts;
+        let is_taken = |address: &String| {
+            let mut members = self.members.iter();
+            members.any(|member| member.ip() == Some(address))
+        };
+        let mut all = all.rev().map(|address| Ipv4Addr::from(address).to_string());
+        all.find(|address| !is_taken(address))
+    }
+
     fn start_switch(&self) -> Result<Medium> {
         let folder = &self.place.scratch;
         fs_err::create_dir_all(folder)?;
@@ -174,6 +192,7 @@ impl NetworkSpec {
         let streams = (std::process::Stdio::null(), log.try_clone()?);
         command.stdin(streams.0).stdout(streams.1).stderr(log);
         let mut child = process::Spawn::new(command).own_session().start()?;
+        failpoint::point("switch-started");
         let process = StartedProcess::of(child.id().cast_signed());
         let started = Instant::now();
         while let Err(error) = control::ask(folder, &SwitchRequest::Ping) {
@@ -249,6 +268,12 @@ impl RunningNetwork {
         })
     }
 
+    /// The machines that have addresses, with the address of each.
+    pub fn addresses(&self) -> impl Iterator<Item = (&str, &str)> {
+        let members = self.spec.members.iter();
+        members.filter_map(|member| Some((member.name.as_str(), member.ip()?)))
+    }
+
     /// Checks that frames are carried.
     ///
     /// # Errors
@@ -301,11 +326,15 @@ impl RunningNetwork {
             Medium::Switch(_) => self.ask(&SwitchRequest::Heal),
             Medium::Container { engine } => {
                 let engine = Engine(engine.clone());
-                let mut members = self.spec.members.iter();
-                members.try_for_each(|member| {
-                    match engine.is_in(&self.spec.place.unique, &member.unique)? {
+                let network = &self.spec.place.unique;
+                let mut members = self.spec.members.iter().enumerate();
+                members.try_for_each(|(number, member)| {
+                    match engine.is_in(network, &member.unique)? {
                         true => Ok(()),
-                        false => engine.join(&self.spec.place.unique, &member.unique, member.ip()),
+                        false => {
+                            let mac = mac(network, number);
+                            engine.join(network, &member.unique, (member.ip(), &mac))
+                        }
                     }
                 })
             }

@@ -35,7 +35,7 @@ use target_fixtures::wire::{FaultKind, RolePlace};
 
 pub use self::{
     erased::DynPlatform,
-    nic::{Attach, NetworkKind, Nic},
+    nic::{Attach, NetworkKind, Nic, Peer},
     registry::Platforms,
     share_mount::ShareMount,
 };
@@ -413,6 +413,9 @@ pub struct InstanceSpec<P = Value> {
     /// The links to the networks of its environment.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nics: Vec<Nic>,
+    /// The machines of its environment, itself included, by the names under which it finds them on these networks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub peers: Vec<Peer>,
 }
 
 /// The origin of what a platform creates, by which it is collected without its pool. Times are in seconds since 1970.
@@ -455,6 +458,7 @@ impl<P> InstanceSpec<P> {
             provenance: self.provenance.clone(),
             place: self.place.clone(),
             nics: self.nics.clone(),
+            peers: self.peers.clone(),
         }
     }
 

@@ -11,10 +11,7 @@ mod recipe;
 mod run;
 mod shares;
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::Duration};
 
 pub(crate) use self::{
     bring_up::{BringUp, DeployedInstance, PlatformHandle},
@@ -22,7 +19,7 @@ pub(crate) use self::{
     run::Shell,
 };
 use crate::{
-    connect::{Transport, shell},
+    connect::Transport,
     error::{Error, Result},
     failpoint,
     playbook::{CountsAs, Lifecycle, OnDirty},
@@ -33,11 +30,9 @@ use crate::{
 /// The time limit for an existing machine to answer: it should be up.
 const STANDING: Duration = Duration::from_secs(15);
 
-/// Sets the clock of a machine after a restore, which also restored its clock. Errors are ignored: a container, for
-/// example, uses the clock of its host.
+/// Sets the clock of a machine. Errors are ignored: a container, for example, uses the clock of its host.
 pub(crate) async fn set_clock(transport: Arc<dyn Transport>) {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let line = shell::set_clock(now.unwrap_or_default().as_secs());
+    let line = links::clock();
     let shell = Shell::new(transport, "clock".to_owned());
     let _ = shell.run_as(true, &line, run::SHORT).await;
 }
@@ -141,6 +136,7 @@ impl Preparation<'_> {
             limit,
             progress: self.progress,
             cancelled: self.cancelled,
+            sets_clock: false,
         }
     }
 

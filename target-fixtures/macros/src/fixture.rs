@@ -42,7 +42,7 @@ pub(crate) fn fixture(arguments: TokenStream, function: &ItemFn) -> Result<Token
     let tear_down = arguments
         .tear_down
         .as_ref()
-        .map(|path| tear_down(path, arguments.scope));
+        .map(|path| tear_down(path, arguments.scope, &parameters));
     let set_up = set_up(function, &parameters, fallible);
     let needs: Vec<_> = parameters.fixtures.iter().map(|(_, name)| name).collect();
     let record = record(
@@ -94,9 +94,14 @@ pub(crate) fn fixture(arguments: TokenStream, function: &ItemFn) -> Result<Token
 }
 
 fn check_no_target(function: &ItemFn, parameters: &FnParameters) -> Result<()> {
-    let at = parameters.targets.first().map(|one| one.position);
-    let message =
-        "a fixture of the run cannot take a target: remove it, or use `scope = \"instance\"`";
+    let target = parameters.targets.first().map(|one| one.position);
+    let (at, what) = match parameters.environment {
+        Some(at) => (Some(at), "an environment"),
+        None => (target, "a target"),
+    };
+    let message = format!(
+        "a fixture of the run cannot take {what}: remove it, or use `scope = \"instance\"`"
+    );
     match at.and_then(|at| function.sig.inputs.iter().nth(at)) {
         Some(input) => Err(syn::Error::new_spanned(input, message)),
         None => Ok(()),
@@ -206,6 +211,9 @@ fn set_up(function: &ItemFn, parameters: &FnParameters, fallible: bool) -> Token
             let fixture = parameters.fixtures.iter().find(|(at, _)| *at == position);
             let typed = parameters.targets.first().and_then(|one| one.ty.as_ref());
             match (fixture, typed) {
+                _ if parameters.environment == Some(position) => {
+                    quote_spanned!(input.span()=> __fixtures.environment()?)
+                }
                 (Some((_, fixture)), _) => {
                     quote_spanned!(input.span()=> &*__fixtures.get::<#fixture>()?)
                 }
@@ -243,9 +251,13 @@ fn kept(value: &Type) -> TokenStream {
     }
 }
 
-fn tear_down(path: &Path, scope: &str) -> TokenStream {
-    let target = (scope != "Run").then(|| quote!(__fixtures.target()?,));
-    let call = quote_spanned!(path.span()=> #path(#target value));
+/// Generates the call of the author's tear-down, with the environment of a fixture that takes it, or else the target.
+fn tear_down(path: &Path, scope: &str, parameters: &FnParameters) -> TokenStream {
+    let on = match parameters.environment {
+        Some(_) => Some(quote!(__fixtures.environment()?,)),
+        None => (scope != "Run").then(|| quote!(__fixtures.target()?,)),
+    };
+    let call = quote_spanned!(path.span()=> #path(#on value));
     quote! {
         fn tear_down(
             __fixtures: &::target_fixtures::__private::Fixtures,

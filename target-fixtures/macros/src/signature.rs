@@ -63,7 +63,7 @@ pub(crate) fn of_fixture(function: &ItemFn) -> Result<FnParameters> {
     let parameters = parameters(
         function,
         "a fixture",
-        "expected `target: &Target` or fixtures, `name: &Type`",
+        "expected `target: &Target`, `env: &Environment` or fixtures (`name: &Type`)",
     )?;
     let one = usize::from(parameters.targets.first().is_some_and(|one| !one.takes_all));
     let surplus = parameters.targets.get(one);
@@ -149,7 +149,7 @@ fn parameters(function: &ItemFn, what: &str, expected: &str) -> Result<FnParamet
                 if by_other && (rstest.is_empty() || is_of_rstest(input, &name, &rstest)) => {}
             ParameterKind::Other => return fail(input, expected),
             ParameterKind::Fixture(name) => found.fixtures.push((position, name)),
-            ParameterKind::Environment if what != "a test" || found.environment.is_some() => {
+            ParameterKind::Environment if found.environment.is_some() => {
                 return fail(input, expected);
             }
             ParameterKind::Environment => found.environment = Some(position),

@@ -14,6 +14,11 @@ fn of_a_target(target: &Target) -> u32 {
     1
 }
 
+#[target_fixture(scope = "run")]
+fn of_an_environment(env: &Environment) -> u32 {
+    1
+}
+
 #[target_fixture]
 fn nothing(target: &Target) {}
 

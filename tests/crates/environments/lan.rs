@@ -38,6 +38,34 @@ fn home(target: &Target) -> Result<String> {
     Ok(target.run("pwd")?.stdout.trim().to_owned())
 }
 
+/// A file on each machine, made once for all tests on the environment.
+#[target_fixture(scope = "instance", tear_down = clear)]
+fn lab(env: &Environment) -> Result<Vec<String>> {
+    let made = env.machines().iter().map(|target| {
+        target.run("echo >>lab")?;
+        Ok(target.instance().to_owned())
+    });
+    made.collect()
+}
+
+fn clear(env: &Environment, lab: &[String]) -> Result<()> {
+    for (target, name) in env.machines().iter().zip(lab) {
+        assert_eq!(target.instance(), name);
+        target.run("rm lab")?;
+    }
+    std::fs::write(std::env::var("LEDGER")?, lab.join(" "))?;
+    Ok(())
+}
+
+#[target_test(roles = ["gateway"])]
+fn finds_the_lab(env: &Environment, lab: &[String]) -> Result<()> {
+    assert_eq!(env.machines().len(), lab.len());
+    for target in env.machines() {
+        target.run("test -e lab")?;
+    }
+    Ok(())
+}
+
 /// Takes the machines as a slice.
 #[target_test(roles = ["tester"])]
 fn takes_all(targets: &[Target]) {

@@ -13,6 +13,29 @@ fn reaches(env: &Environment) -> Result<()> {
     env["tester1"].run(&ping)?;
     env["gateway"].reboot()?;
     env["tester2"].run(&ping)?;
+    // Each machine finds the others by name, also after its reboot.
+    env["tester1"].run("ping -c 1 -W 10 gateway")?;
+    env["gateway"].run("ping -c 1 -W 10 tester2")?;
+    Ok(())
+}
+
+/// A slow network takes its time for what a machine sends.
+#[target_test(roles = ["gateway", "tester1"])]
+fn is_slow(env: &Environment) -> Result<()> {
+    let lan = env.network("lan");
+    lan.rate(2_000_000)?;
+    let server = env["gateway"].spawn("mkfifo /tmp/open; nc -l -p 7000 <>/tmp/open | wc -c")?;
+    env["gateway"].wait_for_port(7000, Duration::from_secs(30))?;
+    let started = std::time::Instant::now();
+    env["tester1"].run("dd if=/dev/zero bs=1000 count=600 2>/dev/null | nc gateway 7000")?;
+    let received = server.wait()?;
+    assert_eq!(received.stdout.trim(), "600000");
+    // 2.4 s, and what the switch lets through at once.
+    assert!(
+        started.elapsed() >= Duration::from_millis(1800),
+        "{:?}",
+        started.elapsed()
+    );
     Ok(())
 }
 
@@ -38,8 +61,10 @@ fn is_as_new(env: &Environment) -> Result<()> {
     for target in env.machines() {
         target.run("! test -e /root/used && touch /root/used")?;
     }
-    let ping = format!("ping -c 1 -W 10 {}", env.network("lan").address("tester2")?);
-    env["gateway"].run(ping)?;
+    // The names of an earlier deploy are not added to.
+    let block = env["gateway"].run("grep -c machines /etc/hosts")?;
+    assert_eq!(block.stdout.trim(), "2");
+    env["gateway"].run("ping -c 1 -W 10 tester2")?;
     Ok(())
 }
 

@@ -22,7 +22,7 @@ pub(crate) fn goes_down(exit: &Exit) -> bool {
 
 /// Returns the script that sets the clock of the machine. Only root may.
 pub(crate) fn set_clock(seconds_since_1970: u64) -> String {
-    format!("exec date -u -s @{seconds_since_1970} >/dev/null")
+    format!("date -u -s @{seconds_since_1970} >/dev/null\n")
 }
 
 /// Returns the script that gives network interfaces their addresses, each by its hardware address. An interface that has
@@ -35,11 +35,41 @@ pub(crate) fn configure_links<'a>(links: impl IntoIterator<Item = (&'a str, &'a 
     format!("{CONFIGURE_LINK}{}", lines.collect::<String>())
 }
 
+/// Returns the script that writes names and addresses to a hosts file, in a block of their own, which replaces an earlier one.
+/// Leaves a file in a read-only folder as it is. Only root may.
+pub(crate) fn name_machines<'a>(
+    file: &str,
+    machines: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> String {
+    let mut words = quote(file);
+    for (name, address) in machines {
+        words += " ";
+        words += &quote(&format!("{address}\t{name}"));
+    }
+    format!("{NAME_MACHINES}name_machines {words}\n")
+}
+
+/// The function that writes a block to a hosts file. Readers see the old file or the new one, unless it is a mount.
+const NAME_MACHINES: &str = "\
+name_machines() {
+    file=$1 begin='# begin of machines by cargo-target-test' end='# end of machines by cargo-target-test'
+    shift
+    [ -w \"${file%/*}\" ] || return 0
+    new=$(
+        [ ! -e \"$file\" ] || sed \"/^$begin\\$/,/^$end\\$/d\" \"$file\"
+        printf '%s\\n' \"$begin\" \"$@\" \"$end\"
+    )
+    [ ! -e \"$file\" ] || [ \"$new\" != \"$(cat \"$file\")\" ] || return 0
+    (umask 022 && printf '%s\\n' \"$new\" >\"$file.new\") || return
+    mv -f \"$file.new\" \"$file\" 2>/dev/null || { cat \"$file.new\" >\"$file\" && rm \"$file.new\"; }
+}
+";
+
 /// The function that configures one interface. A VLAN has the hardware address of its interface, and no device.
 const CONFIGURE_LINK: &str = "\
 configure() {
     for link in /sys/class/net/*; do
-        [ -e \"$link/device\" ] && [ \"$(cat \"$link/address\")\" = \"$1\" ] || continue
+        [ -e \"$link/device\" ] && read -r mac <\"$link/address\" && [ \"$mac\" = \"$1\" ] || continue
         link=${link##*/}
         ip addr show dev \"$link\" | grep -qF \" $2 \" || ip addr add \"$2\" brd + dev \"$link\" || return
         ip link set dev \"$link\" up

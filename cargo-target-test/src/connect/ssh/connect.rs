@@ -11,7 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec},
+    net::RecvFlags,
+};
 use ssh2::{MethodType, Session};
 
 use super::{
@@ -24,6 +27,7 @@ use crate::{
     connect::ssh_config::{self, SshConfig},
     error::{Error, Result},
     secret::{self, Bound},
+    sync,
 };
 
 /// The first and the longest pause before the next attempt to connect to an overloaded server.
@@ -71,7 +75,12 @@ pub(super) fn open(endpoint: &Endpoint, progress: &Sender<Progress>) -> Result<L
     let mut attempts = 0;
     loop {
         attempts += 1;
-        let error = match attempt(instance, &config, password.clone(), deadline) {
+        let knocked = sync::lock(&endpoint.knocked).take();
+        let dialed = match knocked {
+            Some(socket) => Ok((socket, None)),
+            None => dial(&config, deadline),
+        };
+        let error = match attempt(instance, &config, dialed, password.clone(), deadline) {
             Ok(link) => {
                 if let Some(key) = host_key::fingerprint(&link.session) {
                     // A machine that changes its key under a run is not the one that it was.
@@ -112,12 +121,13 @@ enum ConnectError {
 fn attempt(
     instance: &str,
     config: &SshConfig,
+    dialed: io::Result<(OwnedFd, Option<Proxy>)>,
     password: Option<(String, String)>,
     deadline: Instant,
 ) -> Result<Link, ConnectError> {
     let address = config.address();
     let failed = |error: io::Error| ConnectError::Permanent(failed(instance, &address, error));
-    let (socket, mut proxy) = dial(config, deadline).map_err(failed)?;
+    let (socket, mut proxy) = dialed.map_err(failed)?;
     let fd = socket.try_clone().map_err(failed)?;
     let mut session = Session::new().map_err(|error| failed(error.into()))?;
     session.set_tcp_stream(socket);
@@ -164,7 +174,8 @@ fn look_up(password: &Bound, progress: &Sender<Progress>) -> Result<(String, Str
 
 /// Waits for the banner of a server, for at most `timeout`.
 ///
-/// A booting machine may accept connections long before its SSH server answers. Succeeds if the server is behind a proxy.
+/// A booting machine may accept connections long before its SSH server answers. The next login uses the connection.
+/// Succeeds if the server is behind a proxy.
 pub(in crate::connect) fn knock(endpoint: &Endpoint, timeout: Duration) -> Result<()> {
     let instance = &endpoint.instance;
     let config = ssh_config::resolve(&endpoint.reach)?;
@@ -177,8 +188,12 @@ pub(in crate::connect) fn knock(endpoint: &Endpoint, timeout: Duration) -> Resul
     let mut fds = [PollFd::new(&socket, PollFlags::IN)];
     let _ = rustix::event::poll(&mut fds, Timespec::try_from(timeout).ok().as_ref());
     let mut byte = [0];
-    match rustix::net::recv(&socket, &mut byte[..], rustix::net::RecvFlags::DONTWAIT) {
-        Ok((1.., _)) => Ok(()),
+    let flags = RecvFlags::DONTWAIT | RecvFlags::PEEK;
+    match rustix::net::recv(&socket, &mut byte[..], flags) {
+        Ok((1.., _)) => {
+            *sync::lock(&endpoint.knocked) = Some(socket);
+            Ok(())
+        }
         _ => Err(failed(
             instance,
             &address,

@@ -131,7 +131,7 @@ impl Server {
 
     /// Leases an unused instance and tears down its shared fixtures.
     async fn tear_down_beside(self: &Arc<Self>, set: &Arc<InstanceSet>, record: &Record) {
-        let name = record.name();
+        let name = record.unit_name();
         let want = Want {
             instance: Some(name.to_owned()),
             ..set.want(1, &Needs::default())

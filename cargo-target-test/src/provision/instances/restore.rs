@@ -95,10 +95,8 @@ impl Context {
         if let Some(origin) = instance.origin.as_mut() {
             origin.deployed = restored.clone();
         }
-        let transport = BringUp::quiet(&instance, ANSWER).answer().await?;
-        prepare::set_clock(Arc::clone(&transport)).await;
-        let connection = LiveConnection::new(transport);
-        connection.prove().await?;
+        let answer = BringUp::restored(&instance, ANSWER).answer().await?;
+        let connection = LiveConnection::answered(answer.transport, Some(answer.boot_id));
         self.keep_connection(machine, connection);
         Ok(moved.then_some(restored))
     }

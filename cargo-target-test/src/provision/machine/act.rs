@@ -3,18 +3,18 @@
 //! Must not know how a platform does these. A machine that goes down on purpose gets a new connection when it is up
 //! again; other commands that ran on it fail.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{net::IpAddr, time::Duration};
 
 use serde_json::{Value, json};
 use target_fixtures::wire::{Act, Question, ShellCommand, Sudo};
 
 use super::Machine;
 use crate::{
-    connect::{self, Transport, own_command, shell},
+    connect::{self, own_command, shell},
     error::{Error, ErrorKind, Result},
     provision::{
         platform::read_from,
-        prepare::{self, BringUp, PlatformHandle, Shell},
+        prepare::{BringUp, PlatformHandle, Shell},
     },
 };
 
@@ -136,7 +136,7 @@ impl Machine {
         let restart = |one: &PlatformHandle| one.platform.restart(&one.spec, &one.deployed);
         self.shared.instance.act(restart).await?;
         // The boot id proves nothing: a container has the boot id of its host, before and after.
-        self.up_again(limit).await.map(drop)
+        self.up_again(self.bring_up(limit)).await
     }
 
     /// Writes to the machine's console, as a keyboard would.
@@ -172,8 +172,8 @@ impl Machine {
             restored.map(drop)
         };
         self.shared.instance.act(restore).await?;
-        prepare::set_clock(self.up_again(limit).await?).await;
-        Ok(())
+        self.up_again(BringUp::restored(&self.shared.instance, limit))
+            .await
     }
 
     /// Takes one of the machine's network links down or up.
@@ -186,10 +186,9 @@ impl Machine {
     }
 
     /// Waits until the machine answers on a new connection, and keeps that connection.
-    async fn up_again(&self, limit: Duration) -> Result<Arc<dyn Transport>> {
-        let transport = self.bring_up(limit).answer().await?;
-        self.replace(Arc::clone(&transport)).await?;
-        Ok(transport)
+    async fn up_again(&self, bring_up: BringUp<'_>) -> Result<()> {
+        let transport = bring_up.answer().await?.transport;
+        self.replace(transport).await
     }
 
     fn bring_up(&self, limit: Duration) -> BringUp<'_> {

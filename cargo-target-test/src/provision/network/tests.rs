@@ -12,6 +12,7 @@ version*) echo 4.3.1 ;;
 'network create'*) for name; do :; done; mkdir "$name"; echo "$*" >calls ;;
 'network ls'*) ls -d net* 2>/dev/null; true ;;
 'network rm'*) rm -r "$3" ;;
+*--mac-address*) echo 'unknown flag: --mac-address' >&2; exit 1 ;;
 'network connect'*) echo "$4" >"$5/$6" ;;
 'network disconnect'*) rm "$3/$4" ;;
 inspect*) for name; do :; done; for one in net*; do [ ! -e "$one/$name" ] || printf '%s ' "$one"; done ;;
@@ -57,7 +58,10 @@ fn a_container_is_separated_from_all_others_and_returns_to_its_address() {
     let calls = fs::read_to_string(folder.path().join("calls")).unwrap();
     let expected = "network create --internal --label cargo-target-test=tt-1 --label cargo-target-test.unique=net-1 ";
     assert!(calls.starts_with(expected), "{calls}");
-    assert!(calls.ends_with("--subnet 10.9.0.0/24 net-1\n"), "{calls}");
+    assert!(
+        calls.ends_with("--subnet 10.9.0.0/24 --gateway 10.9.0.254 net-1\n"),
+        "{calls}"
+    );
     let attach = Attach::Network("net-1".to_owned());
     assert_eq!(network.nic("a").unwrap().attach, attach);
     let connected = || {

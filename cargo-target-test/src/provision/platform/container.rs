@@ -308,7 +308,7 @@ fn join_networks(engine: &Engine, spec: &ContainerSpec) -> Result<()> {
     for nic in &spec.nics {
         // A container has no link to a switch: the playbook is checked.
         if let Attach::Network(network) = &nic.attach {
-            engine.join(network, &spec.unique, nic.ip())?;
+            engine.join(network, &spec.unique, (nic.ip(), &nic.mac))?;
         }
     }
     Ok(())

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use target_fixtures::wire::RolePlace;
 
 use self::chosen_network::ChosenNetwork;
-use super::{Deployed, DynPlatform, Footprint, Found, InstanceSpec, Nic, Platform, SpecOf};
+use super::{Deployed, DynPlatform, Footprint, Found, InstanceSpec, Nic, Peer, Platform, SpecOf};
 use crate::{
     connect::Reach,
     error::{Error, Result},
@@ -80,22 +80,24 @@ impl Platform for EnvironmentPlatform {
 
     fn deploy(&self, spec: &EnvironmentSpec, progress: &dyn Fn(&str)) -> Result<Deployed> {
         let networks = self.networks(spec)?;
-        let networks = sync::parallel(&networks, ChosenNetwork::up).into_iter();
+        let up = |network: &ChosenNetwork| {
+            let running = network.up();
+            failpoint::point("network-up");
+            running
+        };
+        let networks = sync::parallel(&networks, up).into_iter();
         let networks = networks.collect::<Result<Vec<_>>>()?;
         let (lines, heard) = mpsc::channel::<String>();
         let deploy = |platform: &dyn DynPlatform, one: &InstanceSpec, lines: &mpsc::Sender<_>| {
             fs_err::create_dir_all(&one.scratch)?;
             let role = spec.parameters.machines.iter();
             let role = role.filter(|role| role.name == machine(one));
-            let one = InstanceSpec {
-                nics: role.flat_map(|role| nics(role, &networks)).collect(),
-                ..one.clone()
-            };
+            let one = role.fold(one.clone(), |one, role| linked(one, role, &networks));
             let deployed = platform.deploy(&one, &|line| {
                 // The receiver lives as long as this thread.
                 let _ = lines.send(format!("{}: {line}", machine(&one)));
             });
-            failpoint::point("machine-deployed");
+            failpoint::point("environment-machine-deployed");
             deployed
         };
         let machines = thread::scope(|scope| {
@@ -127,12 +129,17 @@ impl Platform for EnvironmentPlatform {
         let delete = |platform: &dyn DynPlatform, one: &InstanceSpec| {
             platform.delete(one, parts.machines.get(machine(one)))?;
             one.forget_sessions();
+            failpoint::point("environment-machine-deleted");
             Ok(())
         };
         self.each(spec, delete)?;
         // An engine does not remove a network that a container is in.
         let networks = self.networks(spec)?;
-        networks.iter().try_for_each(|network| network.spec.down())
+        networks.iter().try_for_each(|network| {
+            network.spec.down()?;
+            failpoint::point("network-down");
+            Ok(())
+        })
     }
 
     fn find(&self, label: &str, _: Option<&EnvironmentSpec>) -> Result<Vec<Found>> {
@@ -245,11 +252,7 @@ pub(in crate::provision) fn machines(
     })?;
     let networks = DeployedParts::of(deployed).networks;
     let one = |machine: RoleMachine| {
-        let nics = nics(&machine, &networks);
-        let spec = InstanceSpec {
-            nics,
-            ..spec_of(spec, &machine)
-        };
+        let spec = linked(spec_of(spec, &machine), &machine, &networks);
         (machine, spec)
     };
     Ok(parameters.machines.into_iter().map(one).collect())
@@ -279,6 +282,38 @@ pub(in crate::provision) fn with_deployed(
     }
 }
 
+/// The specification of a machine with its links, and with the machines that it reaches by them.
+fn linked(spec: InstanceSpec, machine: &RoleMachine, networks: &[RunningNetwork]) -> InstanceSpec {
+    InstanceSpec {
+        nics: nics(machine, networks),
+        peers: peers(machine, networks),
+        ..spec
+    }
+}
+
+/// The machines that have addresses, each at its address on the first network that this machine shares with it, or else on
+/// its own first network: a gateway may lead there. Empty for a machine without networks.
+fn peers(machine: &RoleMachine, networks: &[RunningNetwork]) -> Vec<Peer> {
+    let place = |network: &&RunningNetwork| {
+        let mut nics = machine.networks.iter();
+        nics.position(|nic| nic.network == network.name())
+            .unwrap_or(usize::MAX)
+    };
+    let mut networks: Vec<_> = networks.iter().collect();
+    networks.sort_by_key(place);
+    let is_linked = networks
+        .first()
+        .is_some_and(|first| place(first) != usize::MAX);
+    let mut peers: Vec<Peer> = Vec::new();
+    for (name, address) in networks.iter().flat_map(|network| network.addresses()) {
+        if is_linked && !peers.iter().any(|peer| peer.name == name) {
+            let (name, address) = (name.to_owned(), address.to_owned());
+            peers.push(Peer { name, address });
+        }
+    }
+    peers
+}
+
 /// The links of a machine to the networks, in the order of its interfaces.
 fn nics(machine: &RoleMachine, networks: &[RunningNetwork]) -> Vec<Nic> {
     let to = |nic: &MachineNetwork| {
@@ -305,6 +340,7 @@ fn spec_of<P>(spec: &InstanceSpec<P>, machine: &RoleMachine) -> InstanceSpec {
             role: machine.role.clone(),
         }),
         nics: Vec::new(),
+        peers: Vec::new(),
         ..spec.with(machine.parameters.clone())
     }
 }

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 pub struct Nic {
     /// The network's name in the playbook: `lab`.
     pub network: String,
-    /// The hardware address, by which the link is found in the instance: `52:54:00:1f:3a:9c`. The engine of a
-    /// container chooses another: there it is found by its address.
+    /// The hardware address, by which the link is found in the instance: `52:54:00:1f:3a:9c`. Docker chooses another:
+    /// there it is found by its address.
     pub mac: String,
     /// The address with the length of its prefix: `10.77.1.2/24`. `None` if tests configure the link.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -25,6 +25,15 @@ impl Nic {
         let address = self.address.as_deref()?;
         address.split('/').next()
     }
+}
+
+/// A machine of an environment, as another one finds it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Peer {
+    /// The name within the environment: `tester1`.
+    pub name: String,
+    /// The address without the length of its prefix: `10.77.1.2`.
+    pub address: String,
 }
 
 /// The end of a link in a network.

@@ -168,6 +168,7 @@ pub(super) mod tests {
         InstanceSpec {
             provenance: Default::default(),
             nics: Vec::new(),
+            peers: Vec::new(),
             place: None,
             instance: "alpha-0".into(),
             target: "alpha".into(),

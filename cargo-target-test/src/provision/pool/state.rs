@@ -339,6 +339,12 @@ impl Record {
         &self.spec.instance
     }
 
+    /// The name of the instance in the pool: that of its environment for one of its machines.
+    pub fn unit_name(&self) -> &str {
+        let place = self.spec.place.as_ref();
+        place.map_or(self.name(), |place| &place.environment)
+    }
+
     /// True if the instance is dirty and stays so until it is repaired or deleted.
     pub fn stays_dirty(&self) -> bool {
         self.when_dirty != WhenDirty::Forget && matches!(self.state, RecordState::Dirty { .. })

@@ -160,6 +160,15 @@ pub(crate) struct BringUp<'a> {
     pub(crate) progress: &'a (dyn Fn(&str) + Sync),
     /// True if the instance is not needed any more.
     pub(crate) cancelled: &'a (dyn Fn() -> bool + Sync),
+    /// True if the instance was restored, and its clock with it.
+    pub(crate) sets_clock: bool,
+}
+
+/// The first answer of an instance.
+pub(crate) struct FirstAnswer {
+    pub(crate) transport: Arc<dyn Transport>,
+    /// The boot id; empty if the kernel has none.
+    pub(crate) boot_id: String,
 }
 
 impl<'a> BringUp<'a> {
@@ -170,31 +179,40 @@ impl<'a> BringUp<'a> {
             limit,
             progress: &|_| {},
             cancelled: &|| false,
+            sets_clock: false,
+        }
+    }
+
+    /// As [`BringUp::quiet`], for an instance that was restored.
+    pub(crate) fn restored(instance: &'a DeployedInstance, limit: Duration) -> Self {
+        Self {
+            sets_clock: true,
+            ..Self::quiet(instance, limit)
         }
     }
 }
 
 impl BringUp<'_> {
-    /// Waits until the instance answers; returns a connection to it.
-    pub(crate) async fn answer(&self) -> Result<Arc<dyn Transport>> {
+    /// Waits until the instance answers.
+    pub(crate) async fn answer(&self) -> Result<FirstAnswer> {
         let mut tries = self.tries("an answer");
         loop {
             match self.knock(tries.knock()).await {
-                Ok(transport) => {
-                    self.mount_shares(&transport).await?;
-                    return Ok(transport);
+                Ok(answer) => {
+                    self.mount_shares(&answer.transport).await?;
+                    return Ok(answer);
                 }
                 Err(error) => tries.failed(error).await?,
             }
         }
     }
 
-    async fn knock(&self, patience: Duration) -> Result<Arc<dyn Transport>> {
+    async fn knock(&self, patience: Duration) -> Result<FirstAnswer> {
         let transport = self.instance.connect();
         transport.knock(patience).await?;
-        transport.probe(self.limit).await?;
-        self.configure_links(&transport).await?;
-        Ok(transport)
+        let boot_id = transport.probe(self.limit).await?.boot_id;
+        self.set_up(&transport).await?;
+        Ok(FirstAnswer { transport, boot_id })
     }
 
     /// Reboots the instance from inside and waits until it answers with a different boot id; returns a shell with a new
@@ -231,16 +249,16 @@ impl BringUp<'_> {
         match boot_id(&fresh).await? == before {
             true => Err(Error::infra("it has not rebooted yet")),
             false => {
-                self.configure_links(&fresh.transport).await?;
+                self.set_up(&fresh.transport).await?;
                 Ok(fresh)
             }
         }
     }
 
-    /// Gives the links of the instance their addresses: a boot forgets them.
-    async fn configure_links(&self, transport: &Arc<dyn Transport>) -> Result<()> {
+    /// Gives the links of the instance their addresses: a boot forgets them. Sets the clock of a restored instance.
+    async fn set_up(&self, transport: &Arc<dyn Transport>) -> Result<()> {
         match &self.instance.origin {
-            Some(origin) => links::configure(transport, &origin.spec.nics).await,
+            Some(origin) => links::configure(transport, &origin.spec, self.sets_clock).await,
             None => Ok(()),
         }
     }

@@ -20,7 +20,7 @@ impl Preparation<'_> {
     /// Waits until the instance answers; returns a connection to it.
     pub(super) async fn answer(&self) -> Result<Arc<dyn Transport>> {
         if self.record.ownership.is_created() {
-            return self.bring_up(self.patience()).answer().await;
+            return Ok(self.bring_up(self.patience()).answer().await?.transport);
         }
         let transport = self.instance.connect();
         transport.probe(self.patience()).await?;

@@ -98,7 +98,7 @@ fn run_telling(
     events: Vec<(PlannedEvent, Body)>,
     tell: impl Fn(BrokerRequest) + Send + Sync + 'static,
 ) -> OrchestrationEnd {
-    let fixtures = Fixtures::new(None);
+    let fixtures = Fixtures::new(None, &[]);
     fixtures.provide::<result_reporter>(Reporter::printing(&ReportQueue::default()));
     let (plans, bodies): (Vec<_>, Vec<_>) = events.into_iter().unzip();
     let leaked = plans.iter().zip(bodies).map(|(plan, body)| {

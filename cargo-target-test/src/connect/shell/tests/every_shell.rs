@@ -308,6 +308,34 @@ fn commands_run_as_root_with_and_without_a_password() {
     });
 }
 
+/// The names of machines are written once, and others replace them; the rest of the file stays.
+#[test]
+fn hosts_files_have_one_block_of_machines() {
+    on_every_shell(|machine| {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("hosts");
+        let path = file.to_str().unwrap();
+        let write = |machines: &[(&str, &str)]| {
+            machine.output(&name_machines(path, machines.iter().copied()), b"");
+            fs::read_to_string(&file).unwrap()
+        };
+        let block = |lines: &str| {
+            let name = "machines by cargo-target-test";
+            format!("# begin of {name}\n{lines}# end of {name}\n")
+        };
+        let one = block("10.0.0.1\tgateway\n");
+        assert_eq!(write(&[("gateway", "10.0.0.1")]), one, "{}", machine.name);
+        let (before, after) = ("127.0.0.1\tlocalhost\n", "10.0.0.9\tprinter\n");
+        fs::write(&file, format!("{before}{one}{after}")).unwrap();
+        let two = block("10.0.0.7\tgateway\n10.0.0.2\ttester1\n");
+        for _ in 0..2 {
+            let written = write(&[("gateway", "10.0.0.7"), ("tester1", "10.0.0.2")]);
+            assert_eq!(written, format!("{before}{after}{two}"), "{}", machine.name);
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    });
+}
+
 /// The programs are fakes that print their arguments. Only they are in `PATH`; those that would do harm have names that
 /// busybox has no applet for.
 #[test]
@@ -331,7 +359,7 @@ fn reboot_clock_and_packages_call_their_programs() {
             (Some(0), "\n".to_owned()),
             "{name}"
         );
-        let script = set_clock(7).replace("exec date", "exec fake-date");
+        let script = set_clock(7).replace("date", "fake-date");
         let expected = (Some(0), "-u -s @7\n".to_owned());
         assert_eq!(
             says("fake-date", &script.replace(" >/dev/null", "")),

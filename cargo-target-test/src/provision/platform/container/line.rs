@@ -24,6 +24,9 @@ pub(super) fn arguments(spec: &ContainerSpec, image: &str) -> Vec<String> {
     if let Some(network) = &parameters.network {
         line.pair("--network", network);
     }
+    for peer in &spec.peers {
+        line.pair("--add-host", format!("{}:{}", peer.name, peer.address));
+    }
     for mount in &parameters.mounts {
         let (host, inside) = mount.split_once(':').unwrap_or((mount, mount));
         let host = spec.path(host.as_ref());
@@ -88,12 +91,20 @@ mod tests {
 
     use serde_json::json;
 
-    use super::{super::super::values::tests::spec, *};
+    use super::{
+        super::super::{nic::Peer, values::tests::spec},
+        *,
+    };
 
     fn line(parameters: serde_json::Value) -> String {
+        line_with(Vec::new(), parameters)
+    }
+
+    fn line_with(peers: Vec<Peer>, parameters: serde_json::Value) -> String {
         let mut spec = spec(Path::new("/book"), serde_json::Value::Null);
         spec.provenance.owner = "ann@lab/x".to_owned();
         spec.unique = "tt-1f3a9c-12".to_owned();
+        spec.peers = peers;
         let parameters = serde_json::from_value(parameters).unwrap();
         arguments(&spec.with(parameters), "img")
             .join(" ")
@@ -115,16 +126,22 @@ mod tests {
 
     #[test]
     fn everything() {
-        let line = line(json!({
+        let peer = Peer {
+            name: "tester1".to_owned(),
+            address: "10.77.1.2".to_owned(),
+        };
+        let parameters = json!({
             "image": "img", "pull": "always", "network": "none", "mounts": ["data:/data:ro", "/abs:/abs"],
             "share": [{ "host": "/src", "guest": "/code", "read-only": true }, { "host": "/src" }],
             "privileged": true, "cap-add": ["NET_ADMIN"], "devices": ["/dev/kvm"], "env": { "TOKEN": "geheim" },
             "command": ["/sbin/init"], "memory": "1 GiB", "cores": 1.5, "args": ["--read-only"],
             "transport": "ssh", "port": 2222,
-        }));
+        });
+        let line = line_with(vec![peer], parameters);
         let expected = "
 --pull always
 --network none
+--add-host tester1:10.77.1.2
 --volume /book/data:/data:ro
 --volume /abs:/abs
 --volume /src:/code:ro

@@ -6,13 +6,16 @@ use crate::{error::Result, provision::platform::Provenance};
 /// The label whose value is the network's provenance, as JSON.
 const PROVENANCE: &str = super::PROVENANCE;
 
+/// The option of `network connect` that only podman has.
+const MAC: &str = "--mac-address";
+
 impl Engine {
-    /// Creates a network. `labels` are the pool's label and the provenance.
+    /// Creates a network with the pool's label and the provenance, and with this subnet and the host's own address in it.
     pub(in crate::provision) fn create_network(
         &self,
         unique: &str,
         (label, provenance): (&str, &Provenance),
-        subnet: Option<&str>,
+        subnet: Option<(&str, &str)>,
     ) -> Result<()> {
         let labels = [
             format!("{LABEL}={label}"),
@@ -21,7 +24,9 @@ impl Engine {
         ];
         let mut line = vec!["network", "create", "--internal"];
         line.extend(labels.iter().flat_map(|label| ["--label", label]));
-        line.extend(subnet.iter().flat_map(|subnet| ["--subnet", subnet]));
+        if let Some((subnet, gateway)) = subnet {
+            line.extend(["--subnet", subnet, "--gateway", gateway]);
+        }
         line.push(unique);
         self.run(line).map(drop)
     }
@@ -50,19 +55,27 @@ impl Engine {
         read.unwrap_or_default()
     }
 
-    /// Connects a container to a network, at this address.
+    /// Connects a container to a network, at this address. With the same hardware address, its neighbours find it at once
+    /// when it comes back.
     pub(in crate::provision) fn join(
         &self,
         network: &str,
         container: &str,
-        ip: Option<&str>,
+        (ip, mac): (Option<&str>, &str),
     ) -> Result<()> {
-        let mut line = vec!["network", "connect"];
+        let mut address = Vec::new();
         if let Some(ip) = ip {
-            line.extend([if ip.contains(':') { "--ip6" } else { "--ip" }, ip]);
+            address.extend([if ip.contains(':') { "--ip6" } else { "--ip" }, ip]);
         }
-        line.extend([network, container]);
-        self.run(line).map(drop)
+        let connect = |more: &[&str]| {
+            let words = ["network", "connect"].iter().chain(&address).chain(more);
+            self.run(words.copied().chain([network, container]))
+        };
+        match connect(&[MAC, mac]) {
+            // Docker derives the hardware address from the other one.
+            Err(error) if error.chain().contains(MAC) => connect(&[]).map(drop),
+            joined => joined.map(drop),
+        }
     }
 
     /// Disconnects a container from a network.

@@ -59,6 +59,13 @@ impl ChosenNetwork {
                 "network `{name}` of environment `{environment}`: `delay`, `loss` and `rate` are for virtual machines"
             )));
         }
+        if let Some((alone, how)) = machines.iter().find_map(|(machine, _)| alone(machine)) {
+            let environment = &spec.target;
+            return Err(wrong(format!(
+                "role `{alone}` of environment `{environment}`: `network = \"{how}\"` cannot be combined with `networks`"
+            ))
+            .with_hint("leave `network` out"));
+        }
         let has_addresses = machines.iter().any(|(_, nic)| nic.address.is_some());
         let engine = first.parameters.get("engine").and_then(Value::as_str);
         Ok(Some(Self {
@@ -131,6 +138,14 @@ impl ChosenNetwork {
 fn nic<'m>(machine: &'m RoleMachine, network: &EnvironmentNetwork) -> Option<&'m MachineNetwork> {
     let mut nics = machine.networks.iter();
     nics.find(|nic| nic.network == network.name)
+}
+
+/// The name of a container that can join no network, and the mode that its own parameters choose for it.
+fn alone(machine: &RoleMachine) -> Option<(&str, &str)> {
+    let mode = machine.parameters.get("network")?.as_str()?;
+    ["host", "none"]
+        .contains(&mode)
+        .then_some((&machine.name, mode))
 }
 
 /// The kind of networks that a machine can join.

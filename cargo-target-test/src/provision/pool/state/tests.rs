@@ -20,6 +20,7 @@ pub(crate) fn record(id: &str, target: &str, index: u32, hash: &str) -> Record {
             directory: PathBuf::new(),
             scratch: PathBuf::new(),
             nics: Vec::new(),
+            peers: Vec::new(),
             place: None,
         },
         platform: "fake".to_owned(),

@@ -1,0 +1,43 @@
+//! Tests on containers with a network between them.
+
+use target_fixtures::{ErrorKind, net, prelude::*};
+
+/// A container that is cut off is silent until its network is healed; an engine has no other faults.
+#[target_test(roles = ["one", "other"])]
+fn links_fail(env: &Environment) -> Result<()> {
+    let lan = env.network("lan");
+    let address = lan.address("other1")?.to_string();
+    let ping = |to: &str| net::ping(&env["one"], to).run();
+    ping(&address)?;
+    ping("other1")?;
+    lan.partition(&["other1"], &["one", "other2"])?;
+    assert_eq!(ping(&address).unwrap_err().kind(), ErrorKind::NoPacket);
+    ping("other2")?;
+    lan.heal()?;
+    ping(&address)?;
+    for refused in [
+        lan.partition(&["one"], &["other1"]),
+        lan.delay(Duration::from_millis(1)),
+        lan.loss(0.5),
+        lan.rate(1000),
+        lan.capture("x.pcap").map(drop),
+    ] {
+        let refused = refused.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Request, "{refused}");
+    }
+    // The end of the lease heals what the test leaves.
+    lan.partition(&["one"], &["other1", "other2"])?;
+    Ok(())
+}
+
+/// A container has its network and the names of the others also after a restart.
+#[target_test(roles = ["one", "other"])]
+fn names_survive(env: &Environment) -> Result<()> {
+    let address = env.network("lan").address("one")?.to_string();
+    let named = env["other2"].run("grep -w one /etc/hosts")?.stdout;
+    assert_eq!(named.split_whitespace().collect::<Vec<_>>(), [&address, "one"]);
+    env["other2"].restart()?;
+    net::ping(&env["other2"], "one").run()?;
+    net::ping(&env["one"], "other2").run()?;
+    Ok(())
+}
