@@ -13,7 +13,7 @@ use crate::support::{Outcome, Project, Sshd, User, eventually};
 const PATHS: &str = include_str!("../crates/on_target/paths.rs");
 const MOVED: &str = include_str!("../crates/on_target/moved.rs");
 /// A program that prints its path.
-const APP: &str =
+pub(super) const APP: &str =
     "fn main() {\n    print!(\"{}\", std::env::current_exe().unwrap().display());\n}\n";
 
 /// A compiler that instruments the crates of the workspace. A shell would drop variables such as `CARGO_BIN_EXE_the-app`.

@@ -8,6 +8,7 @@ mod copies;
 mod package;
 mod passage;
 mod place;
+mod placed;
 mod profiles;
 mod view;
 
@@ -19,28 +20,23 @@ use std::{
 
 use target_fixtures::{env, metadata::TestSide, wire::Instance};
 
-pub(in crate::execute) use self::place::TestPlace;
 use self::{
-    channel::{Channel, CopyMachines},
+    channel::Channel,
     copies::{CopiedTest, Copies},
-    passage::PassageRules,
     place::Layout,
+    placed::beside,
     profiles::Profiles,
-    view::KeptView,
 };
 pub use self::{copies::TestPackages, package::TestPackage};
+pub(in crate::execute) use self::{place::TestPlace, placed::PlacedBinary};
 use super::{
     Executor, HostProcess, Launcher, broker::BrokerPlace, host_process::BegunAttempt,
     programs::TestBinaries, runner,
 };
 use crate::{
-    case::{
-        reason::{DirtyReason, SkipReason},
-        verdict::Verdict,
-    },
+    case::{reason::SkipReason, verdict::Verdict},
     error::{Error, Result},
-    process,
-    provision::{BoxFuture, Lease, Machine, describe},
+    provision::{BoxFuture, Lease, Machine},
     run_event::{Attempt, AttemptResult, Sink},
     sync,
 };
@@ -86,9 +82,17 @@ impl Executor for OnTarget {
                     let is_alone = test.channel.is_none();
                     let watch = self.host.watch(&begun, test.command, launcher, sink);
                     let result = match test.channel {
-                        Some(channel) => beside(channel, lease, watch).await,
+                        Some(mut channel) => {
+                            let result = beside(&mut channel, watch).await;
+                            channel.close().await;
+                            result
+                        }
                         None => watch.await,
                     };
+                    if result.exit.is_some() && begun.active.has_shared() {
+                        // What serves the next tests may go on.
+                        begun.active.finish();
+                    }
                     if let Some(profiles) = test.profiles {
                         profiles.collect().await;
                     }
@@ -116,29 +120,10 @@ struct PreparedTest {
     /// The profiles, if any are wanted.
     profiles: Option<Profiles>,
     machine: Machine,
-    /// Kept until the test has ended.
-    _view: Option<Arc<KeptView>>,
 }
 
 fn infra(message: &str) -> Verdict {
     Verdict::Infra(message.to_owned())
-}
-
-/// Waits for the end of a test whose requests come through a channel.
-async fn beside(
-    mut channel: Channel,
-    lease: &Lease,
-    watch: impl Future<Output = AttemptResult>,
-) -> AttemptResult {
-    let result = tokio::select! {
-        result = watch => result,
-        never = channel.serve() => match never {},
-    };
-    if let [first, ..] = channel.close().await.as_slice() {
-        let cause = format!("fixture `{first}` was not torn down");
-        lease.mark_dirty(DirtyReason::Fixture(cause));
-    }
-    result
 }
 
 impl OnTarget {
@@ -187,23 +172,21 @@ impl OnTarget {
             );
             return Err(Verdict::Skip(SkipReason::Test(reason)));
         }
-        active.runs_at(machine, copied.place.clone());
-        let socket = BrokerPlace::socket_in(&self.host.place.folder);
-        let mut command = process::command(&self.runner);
-        command.arg(runner::ON_TARGET_VERB).arg(&socket);
-        let place = serde_json::to_string(&copied.place);
-        let place = place.map_err(|error| infra(&error.to_string()))?;
-        command.args([&active.id, machine.name(), &self.own_variables, &place]);
+        let placed = PlacedBinary {
+            machine: machine.name().to_owned(),
+            cached: copied.cached.clone(),
+            place: copied.place,
+            view: copied.view,
+            runner: self.runner.clone(),
+            socket: BrokerPlace::socket_in(&self.host.place.folder),
+            own_variables: self.own_variables.clone(),
+        };
+        let mut command = placed.command(active).map_err(cannot)?;
         let channel = match case.has_attribute {
-            true => {
-                let folder = format!("{}.{}", copied.cached, active.id);
-                let rules = PassageRules::new(&active.id, machine.name());
-                let machines = CopyMachines::new(active.machines(), &copied.place);
-                let channel = Channel::open(machine, folder, socket, (rules, machines)).await;
-                Some(channel.map_err(cannot)?)
-            }
+            true => Some(placed.channel(active, machine).await.map_err(cannot)?),
             false => None,
         };
+        active.runs_by(placed);
         if let Some(channel) = &channel {
             command.env(env::BROKER, channel.folder());
             command.envs(BrokerPlace::variables_of_test(&name, &case.full_name));
@@ -222,16 +205,11 @@ impl OnTarget {
         let test = case.start.without_prefix(binary);
         command.arg(test.get_program()).args(test.get_args());
         command.envs(case.start.variables());
-        command.envs(describe::environment(
-            active.set.target(),
-            &active.instances,
-        ));
         Ok(PreparedTest {
             command,
             channel,
             profiles,
             machine: machine.clone(),
-            _view: copied.view,
         })
     }
 

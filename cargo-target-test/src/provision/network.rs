@@ -113,12 +113,9 @@ impl NetworkSpec {
             NetworkKind::Container => {
                 let engine = Engine::choose(self.engine.as_deref())?;
                 let (label, origin) = (self.place.label.as_str(), &self.place.provenance);
-                let gateway = self.gateway();
-                engine.create_network(
-                    &self.place.unique,
-                    (label, origin),
-                    self.subnet.as_deref().zip(gateway.as_deref()),
-                )?;
+                let subnet = self.subnet.as_deref();
+                let subnet = subnet.map(|subnet| self.gateway(subnet).map(|host| (subnet, host)));
+                engine.create_network(&self.place.unique, (label, origin), subnet.transpose()?)?;
                 Medium::Container { engine: engine.0 }
             }
         };
@@ -155,17 +152,18 @@ impl NetworkSpec {
 
     /// The address of this host in a network of containers: the last one that no machine has. By default, an engine takes
     /// the first one.
-    fn gateway(&self) -> Option<String> {
-        let (address, prefix) = self.subnet.as_deref()?.split_once('/')?;
-        let address = u32::from(address.parse::<Ipv4Addr>().ok()?);
-        let hosts = u32::MAX.checked_shr(prefix.parse().ok()?)?;
-        let all = (address & !hosts) + 1..address | hosts;
-        let is_taken = |address: &String| {
+    fn gateway(&self, subnet: &str) -> Result<Ipv4Addr> {
+        let is_free = |address: &Ipv4Addr| {
+            let address = address.to_string();
             let mut members = self.members.iter();
-            members.any(|member| member.ip() == Some(address))
+            members.all(|member| member.ip() != Some(&address))
         };
-        let mut all = all.rev().map(|address| Ipv4Addr::from(address).to_string());
-        all.find(|address| !is_taken(address))
+        hosts(subnet).rev().find(is_free).ok_or_else(|| {
+            let name = &self.name;
+            let message =
+                format!("subnet `{subnet}` of network `{name}` has no address for this host");
+            Error::infra(message).with_hint("choose a larger `subnet`")
+        })
     }
 
     fn start_switch(&self) -> Result<Medium> {
@@ -218,6 +216,17 @@ impl NetworkSpec {
         );
         Error::infra(message.trim_end())
     }
+}
+
+/// The addresses of a subnet that machines can have. Empty if it has none.
+fn hosts(subnet: &str) -> impl DoubleEndedIterator<Item = Ipv4Addr> + use<> {
+    let parts = subnet.split_once('/');
+    let parts = parts.and_then(|(address, prefix)| {
+        let address = u32::from(address.parse::<Ipv4Addr>().ok()?);
+        Some((address, u32::MAX.checked_shr(prefix.parse().ok()?)?))
+    });
+    let (address, mask) = parts.unwrap_or_default();
+    ((address & !mask).saturating_add(1)..address | mask).map(Ipv4Addr::from)
 }
 
 /// The program that serves as a switch.

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     case::reason::DirtyReason,
     error::{Error, Result},
-    execute::{on_target::TestPlace, programs::CasePrograms},
+    execute::{on_target::PlacedBinary, programs::CasePrograms},
     provision::{Ended, InstanceSet, Lease, LeaseEnd, Lost, Machine},
     run_event::Attempt,
     sync::lock,
@@ -42,6 +42,8 @@ pub(in crate::execute) struct ActiveLease {
     changes: bool,
     /// The process that tears down the test's fixtures.
     pub(super) maker: Maker,
+    /// The test binary on the machine of the test; unset if the test runs on this host.
+    placed: OnceLock<Arc<PlacedBinary>>,
     /// The attempt that has the lease, and the time of the grant; unset without a runner.
     pub(super) attempt: OnceLock<(Attempt, Instant)>,
     programs: OnceLock<CasePrograms>,
@@ -51,8 +53,6 @@ pub(in crate::execute) struct ActiveLease {
     stop: watch::Sender<bool>,
     /// The folder for the artifacts of the attempt; unset without a runner.
     artifacts: OnceLock<PathBuf>,
-    /// The machine on which the test runs and its place there; unset for a test of this host.
-    place: OnceLock<(String, TestPlace)>,
     said: Mutex<TestReports>,
     pub(super) lease: Lease,
     /// True once the lease has ended; locked while it ends.
@@ -119,12 +119,12 @@ impl ActiveLease {
             set,
             changes,
             maker,
+            placed: OnceLock::new(),
             attempt: OnceLock::new(),
             programs: OnceLock::new(),
             orchestration: OnceLock::new(),
             stop: watch::Sender::new(false),
             artifacts: OnceLock::new(),
-            place: OnceLock::new(),
             said: Mutex::default(),
             unfinished: AtomicUsize::new(0),
             left_nothing: AtomicBool::new(false),
@@ -139,6 +139,19 @@ impl ActiveLease {
     /// Records the attempt that has the lease from now on.
     pub(super) fn granted_to(&self, attempt: Attempt) {
         let _ = self.attempt.set((attempt, Instant::now()));
+    }
+
+    /// Records that the test runs on a machine of the lease.
+    pub(in crate::execute) fn runs_by(&self, placed: PlacedBinary) {
+        let _ = self.placed.set(Arc::new(placed));
+    }
+
+    /// Returns the process that tears down the test's fixtures, on the machine of the test.
+    pub(super) fn maker(&self) -> Maker {
+        Maker {
+            placed: self.placed.get().cloned(),
+            ..self.maker.clone()
+        }
     }
 
     /// Sets the programs that the test can start, and builds them for the instances.
@@ -186,19 +199,10 @@ impl ActiveLease {
         self.artifacts.get().cloned().unwrap_or_else(temporary)
     }
 
-    /// Sets the place of a test that runs on a machine.
-    pub(in crate::execute) fn runs_at(&self, machine: &Machine, place: TestPlace) {
-        let _ = self.place.set((machine.name().to_owned(), place));
-    }
-
     /// Returns the path at which a machine has a path of the test.
     pub(super) fn path_on(&self, machine: &str, path: &str) -> String {
-        let place = self.place.get().filter(|(name, _)| name == machine);
-        let path = path.to_owned();
-        match place {
-            Some((_, place)) => place.outside(path),
-            None => path,
-        }
+        let placed = self.placed.get();
+        placed.map_or_else(|| path.to_owned(), |placed| placed.path_on(machine, path))
     }
 
     /// Records a file with the frames of a network.
@@ -247,7 +251,7 @@ impl ActiveLease {
 
     /// Records a fixture of this test, set up on an instance of the lease.
     pub(super) fn fixture_up(&self, name: String, instance: String, state: Value) {
-        let (instance, maker) = (Some(instance), self.maker.clone());
+        let (instance, maker) = (Some(instance), self.maker());
         self.said().fixtures.push(Up {
             name,
             state,
@@ -274,12 +278,17 @@ impl ActiveLease {
         self.shares.store(true, Ordering::Relaxed);
     }
 
+    /// Returns true if the test set up a shared fixture on an instance.
+    pub(in crate::execute) fn has_shared(&self) -> bool {
+        self.shares.load(Ordering::Relaxed)
+    }
+
     /// Returns true if the end of the lease resets or deletes the instances, or kills the processes of shared fixtures.
     pub(super) fn changes_instances(&self, end: LeaseEnd) -> bool {
         end == LeaseEnd::WantFresh
             || self.changes
             || self.said().dirty.is_some()
-            || self.shares.load(Ordering::Relaxed) && self.sweeps(end)
+            || self.has_shared() && self.sweeps(end)
     }
 
     /// Returns true if the end of the lease kills remaining processes.

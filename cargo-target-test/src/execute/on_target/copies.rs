@@ -75,7 +75,7 @@ pub(super) struct CopiedTest {
     pub(super) place: TestPlace,
     /// The path of the test binary in the machine's cache.
     pub(super) cached: String,
-    /// The view that the test enters. It must be kept until the test has ended.
+    /// The view that the test enters.
     pub(super) view: Option<Arc<KeptView>>,
 }
 

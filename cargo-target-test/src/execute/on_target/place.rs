@@ -193,7 +193,7 @@ impl Layout {
 }
 
 /// The place of a test on its machine, for the process that stands for the test.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct TestPlace {
     /// The script that runs its arguments there.
     pub(crate) script: String,
@@ -215,7 +215,7 @@ impl TestPlace {
     }
 
     /// Returns the path at which other processes of the machine find a path of the test; other text as it is.
-    pub(in crate::execute) fn outside(&self, text: String) -> String {
+    pub(super) fn outside(&self, text: String) -> String {
         let is_in = |root: &String| {
             let rest = text.strip_prefix(root.as_str());
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))

@@ -120,3 +120,28 @@ fn faults_that_containers_cannot_have_are_refused() {
         "{error}"
     );
 }
+
+#[test]
+fn the_host_has_the_last_address_that_no_machine_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut spec = spec(folder.path());
+    for (subnet, expected) in [
+        ("10.9.0.0/24", Some("10.9.0.254")),
+        ("10.9.0.0/29", Some("10.9.0.6")),
+        ("10.9.0.1/29", Some("10.9.0.6")),
+        ("10.9.0.4/31", None),
+        ("10.9.0.4/32", None),
+    ] {
+        let gateway = spec.gateway(subnet).ok().map(|one| one.to_string());
+        assert_eq!(gateway.as_deref(), expected, "{subnet}");
+    }
+    // Machines have 2 to 4: one is left, until a machine has it too.
+    assert!(spec.gateway("10.9.0.0/30").is_ok());
+    spec.members[2].address = Some("10.9.0.1/30".to_owned());
+    spec.subnet = Some("10.9.0.0/30".to_owned());
+    let full = spec.up().unwrap_err().to_string();
+    assert_eq!(
+        full,
+        "subnet `10.9.0.0/30` of network `lab` has no address for this host"
+    );
+}

@@ -1,5 +1,7 @@
 //! Networks of a container engine: they join containers, and reach nothing else.
 
+use std::net::Ipv4Addr;
+
 use super::{Engine, LABEL, UNIQUE};
 use crate::{error::Result, provision::platform::Provenance};
 
@@ -15,7 +17,7 @@ impl Engine {
         &self,
         unique: &str,
         (label, provenance): (&str, &Provenance),
-        subnet: Option<(&str, &str)>,
+        subnet: Option<(&str, Ipv4Addr)>,
     ) -> Result<()> {
         let labels = [
             format!("{LABEL}={label}"),
@@ -24,7 +26,8 @@ impl Engine {
         ];
         let mut line = vec!["network", "create", "--internal"];
         line.extend(labels.iter().flat_map(|label| ["--label", label]));
-        if let Some((subnet, gateway)) = subnet {
+        let gateway = subnet.map(|(_, gateway)| gateway.to_string());
+        if let (Some((subnet, _)), Some(gateway)) = (subnet, &gateway) {
             line.extend(["--subnet", subnet, "--gateway", gateway]);
         }
         line.push(unique);
