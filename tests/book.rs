@@ -102,6 +102,7 @@ const STUBS: &[(&str, &[u8])] = &[
     ("lab.key", b""),
     ("lab_known_hosts", b""),
     ("config/app.conf", b""),
+    ("testdata/greeting", b""),
     ("install.sh", b"#!/bin/sh\n"),
     ("deploy.sh", b"#!/bin/sh\n"),
     ("delete.sh", b"#!/bin/sh\n"),

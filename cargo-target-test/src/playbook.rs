@@ -33,6 +33,7 @@ mod resolve;
 mod scenario;
 mod schema;
 mod set;
+mod share;
 mod source;
 mod tables;
 mod variants;
@@ -83,6 +84,7 @@ pub use self::{
     reports::{NotifyOn, NotifySettings, ReportSettings},
     scenario::{Mode, Scenario, chosen as chosen_scenarios, matches, staged},
     schema::{HistorySettings, OnTargetSettings, PoolSettings, Select, Store},
+    share::Share,
     tables::{Defaults, MetadataKey, MetadataSettings, Rules},
     variants::TestVariant,
     wait::{Pattern, Wait},

@@ -4,7 +4,7 @@
 
 use std::{
     io::{self, BufReader, Read, Write},
-    net::Shutdown,
+    net::{Shutdown, TcpStream},
     os::unix::net::UnixStream,
     panic::resume_unwind,
     path::{Path, PathBuf},
@@ -189,7 +189,7 @@ impl Client {
                 answer(&mut connection, call.piece, &Window::default())?,
                 true,
             ),
-            Some(upload) => answer_beside(&mut connection, upload, call.piece)?,
+            Some(upload) => answer_beside(&mut connection, upload, call.piece, || ())?,
         };
         if reusable {
             let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
@@ -199,6 +199,19 @@ impl Client {
             Reply::Failed(failure) | Reply::Refused(failure) => Err(failure.into()),
             reply => Ok(reply),
         }
+    }
+
+    /// Relays a connection by a request whose input and output are those of a command, until one side closes it.
+    pub(crate) fn relay(&self, request: &BrokerRequest, stream: &TcpStream) -> Result<()> {
+        let mut connection = self.connection()?;
+        connection.send(request, &[])?;
+        let mut piece = |from: Stream, bytes: &[u8]| match from {
+            Stream::Stdout => (&mut &*stream).write_all(bytes),
+            Stream::Stderr => Ok(()),
+        };
+        // The sender waits for the other side of the stream.
+        let ended = || drop(stream.shutdown(Shutdown::Both));
+        answer_beside(&mut connection, &mut &*stream, &mut piece, ended).map(drop)
     }
 
     /// Makes a call without data.
@@ -242,11 +255,12 @@ fn answer(
 }
 
 /// Uploads on another thread while this thread receives, since a command may print before it has read all its input, or
-/// end without reading it. Returns the last reply, and true if the connection can be reused.
+/// end without reading it. Calls `ended` at the last reply, which it returns, and true if the connection can be reused.
 fn answer_beside(
     connection: &mut BrokerConnection,
     upload: &mut (dyn Read + Send),
     piece: &mut dyn FnMut(Stream, &[u8]) -> io::Result<()>,
+    ended: impl FnOnce(),
 ) -> Result<(Reply, bool)> {
     let (stream, window) = (connection.stream()?, Window::default());
     thread::scope(|scope| {
@@ -255,11 +269,12 @@ fn answer_beside(
                 wire::write_frame(&mut &stream, request, body)
             };
             // Close a connection with an incomplete upload: the broker would wait for the rest.
-            let ended = window.send_all(upload, send);
-            ended.inspect_err(|_| drop(stream.shutdown(Shutdown::Both)))
+            let sent = window.send_all(upload, send);
+            sent.inspect_err(|_| drop(stream.shutdown(Shutdown::Both)))
         });
         let reply = answer(connection, piece, &window);
         window.close();
+        ended();
         match sending.join() {
             Ok(Err(Upload::Source(error))) => Err(TargetError::new(
                 ErrorKind::File,

@@ -28,7 +28,7 @@ pub use result::{Measurement, PreviousQuery, PreviousValue, SubResult, VerdictKi
 pub use run::{ExpectedFailure, Instance, InstanceLink, RolePlace, Run, Secret};
 
 /// The version of the protocol: both ends must have the same.
-pub const PROTOCOL: u32 = 10;
+pub const PROTOCOL: u32 = 11;
 
 /// The exit code of a process that has torn down a fixture. (A test harness exits with 0 even if it found no test.)
 pub const TORN_DOWN: i32 = 84;
@@ -172,9 +172,16 @@ pub enum BrokerRequest {
         /// The action.
         act: NetworkAct,
     },
-    /// Forwards connections until this connection is closed; answered by [`Reply::Forwarded`] or
-    /// [`Reply::Failed`].
+    /// Forwards connections until this connection is closed; answered by [`Reply::Forwarded`],
+    /// [`Reply::ForwardHere`] or [`Reply::Failed`].
     Forward {
+        /// The instance.
+        instance: String,
+        /// The destination.
+        to: ForwardTo,
+    },
+    /// Connects to a port or socket of the instance; input, output and answers are those of [`BrokerRequest::Exec`].
+    Connect {
         /// The instance.
         instance: String,
         /// The destination.
@@ -402,6 +409,8 @@ pub enum Reply {
         /// The listening port, on 127.0.0.1 of this host or of the instance.
         port: u16,
     },
+    /// The test runs on an instance: it listens itself, and requests [`BrokerRequest::Connect`] for each connection.
+    ForwardHere,
     /// The instance is reachable.
     Pong {
         /// The round-trip time in microseconds.

@@ -11,7 +11,7 @@ use crate::support::{Outcome, Project, Sshd, User};
 const PATHS: &str = include_str!("../crates/on_target/paths.rs");
 const MOVED: &str = include_str!("../crates/on_target/moved.rs");
 /// A program that prints its path.
-const APP: &str =
+pub(super) const APP: &str =
     "fn main() {\n    print!(\"{}\", std::env::current_exe().unwrap().display());\n}\n";
 
 /// A filter of system calls for containers.

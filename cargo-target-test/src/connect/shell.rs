@@ -32,8 +32,8 @@ pub(crate) use filter::Filter;
 pub(crate) use kept::{KeptShell, KeptShells, keep};
 pub(crate) use machine::{
     BOOT_ID, REBOOT, configure_links, connect_to, connect_to_socket, for_login, goes_down,
-    install_packages, invocation, listens, login, name_machines, remove, remove_temporaries,
-    set_clock, temporary, unpack,
+    install_packages, invocation, listens, login, mount_share, name_machines, remove,
+    remove_temporaries, set_clock, temporary, unpack,
 };
 use machine::{as_root, as_root_by_password};
 pub(crate) use processes::{signal, signalled, sweep};

@@ -8,6 +8,7 @@ mod copies;
 mod package;
 mod passage;
 mod place;
+mod placed;
 mod profiles;
 
 use std::{
@@ -19,27 +20,23 @@ use std::{
 
 use target_fixtures::{env, metadata::TestSide, wire::Instance};
 
-pub(in crate::execute) use self::place::TestPlace;
 use self::{
-    channel::{Channel, CopyMachines},
+    channel::Channel,
     copies::{CopiedTest, Copies},
-    passage::PassageRules,
     place::Layout,
+    placed::beside,
     profiles::Profiles,
 };
 pub use self::{copies::TestPackages, package::TestPackage};
+pub(in crate::execute) use self::{place::TestPlace, placed::PlacedBinary};
 use super::{
     Executor, HostProcess, Launcher, broker::BrokerPlace, host_process::BegunAttempt,
     programs::TestBinaries, runner,
 };
 use crate::{
-    case::{
-        reason::{DirtyReason, SkipReason},
-        verdict::Verdict,
-    },
+    case::{reason::SkipReason, verdict::Verdict},
     error::{Error, Result},
-    process,
-    provision::{BoxFuture, Lease, Machine, describe},
+    provision::{BoxFuture, Lease, Machine},
     run_event::{Attempt, AttemptResult, Sink},
     sync::{self, lock},
 };
@@ -86,9 +83,17 @@ impl Executor for OnTarget {
                     begun.active.begin();
                     let watch = self.host.watch(&begun, test.command, launcher, sink);
                     let result = match test.channel {
-                        Some(channel) => beside(channel, lease, watch).await,
+                        Some(mut channel) => {
+                            let result = beside(&mut channel, watch).await;
+                            channel.close().await;
+                            result
+                        }
                         None => watch.await,
                     };
+                    if result.exit.is_some() && begun.active.has_shared() {
+                        // What serves the next tests may go on.
+                        begun.active.finish();
+                    }
                     if let Some(profiles) = test.profiles {
                         profiles.collect().await;
                     }
@@ -112,23 +117,6 @@ struct PreparedTest {
 
 fn infra(message: &str) -> Verdict {
     Verdict::Infra(message.to_owned())
-}
-
-/// Waits for the end of a test whose requests come through a channel.
-async fn beside(
-    mut channel: Channel,
-    lease: &Lease,
-    watch: impl Future<Output = AttemptResult>,
-) -> AttemptResult {
-    let result = tokio::select! {
-        result = watch => result,
-        never = channel.serve() => match never {},
-    };
-    if let [first, ..] = channel.close().await.as_slice() {
-        let cause = format!("fixture `{first}` was not torn down");
-        lease.mark_dirty(DirtyReason::Fixture(cause));
-    }
-    result
 }
 
 impl OnTarget {
@@ -178,22 +166,20 @@ impl OnTarget {
             );
             return Err(Verdict::Skip(SkipReason::Test(reason)));
         }
-        let socket = BrokerPlace::socket_in(&self.host.place.folder);
-        let mut command = process::command(&self.runner);
-        command.arg(runner::ON_TARGET_VERB).arg(&socket);
-        let place = serde_json::to_string(&test.place);
-        let place = place.map_err(|error| infra(&error.to_string()))?;
-        command.args([&active.id, machine.name(), &self.own_variables, &place]);
+        let placed = PlacedBinary {
+            machine: machine.name().to_owned(),
+            cached: test.cached.clone(),
+            place: test.place,
+            runner: self.runner.clone(),
+            socket: BrokerPlace::socket_in(&self.host.place.folder),
+            own_variables: self.own_variables.clone(),
+        };
+        let mut command = placed.command(active).map_err(cannot)?;
         let channel = match case.has_attribute {
-            true => {
-                let folder = format!("{}.{}", test.cached, active.id);
-                let rules = PassageRules::new(&active.id, machine.name());
-                let machines = CopyMachines::new(active.machines(), &test.place);
-                let channel = Channel::open(machine, folder, socket, (rules, machines)).await;
-                Some(channel.map_err(cannot)?)
-            }
+            true => Some(placed.channel(active, machine).await.map_err(cannot)?),
             false => None,
         };
+        active.runs_by(placed);
         if let Some(channel) = &channel {
             command.env(env::BROKER, channel.folder());
             command.envs(BrokerPlace::variables_of_test(&name, &case.full_name));
@@ -211,10 +197,6 @@ impl OnTarget {
         let test = case.start.without_prefix(binary);
         command.arg(test.get_program()).args(test.get_args());
         command.envs(case.start.variables());
-        command.envs(describe::environment(
-            active.set.target(),
-            &active.instances,
-        ));
         Ok(PreparedTest {
             command,
             channel,

@@ -25,6 +25,7 @@ use super::{
     params, platform_keys,
     schema::{self, Common, MOST_INSTANCES, MOST_SPARES},
     set::{SetLayer, SetTable},
+    share,
     written::{RawTable, Written},
 };
 
@@ -201,7 +202,8 @@ impl<'s> TargetContext<'_, 's> {
                 problems.add(Problem::new(message, schema.span()));
             }
         }
-        let parameters = platform_keys::read(layers.table, platform, &name, problems)?;
+        let mut parameters = platform_keys::read(layers.table, platform, &name, problems)?;
+        share::make_absolute(&mut parameters, &directory);
         let count = checked.count.or_else(|| platform.count(&parameters));
         let (capabilities, assured) = offered(platform, &parameters, checked.capabilities);
         let (kind, keys) = (platform.name(), checked.lifecycle.keys());

@@ -13,6 +13,7 @@ pub(super) mod mark;
 mod nic;
 pub mod qemu;
 mod registry;
+mod share_mount;
 mod size;
 pub mod ssh;
 mod values;
@@ -36,6 +37,7 @@ pub use self::{
     erased::DynPlatform,
     nic::{Attach, NetworkKind, Nic, Peer},
     registry::Platforms,
+    share_mount::ShareMount,
 };
 use crate::{
     connect::{self, Reach, Transport},
@@ -249,8 +251,13 @@ pub trait Platform: Send + Sync + 'static {
         Ok(())
     }
 
+    /// The folders of this host that the tool mounts in the instance after each boot. None by default.
+    fn mounts(&self, _spec: &InstanceSpec, _deployed: &Deployed) -> Vec<ShareMount> {
+        Vec::new()
+    }
+
     /// True if [`Platform::snapshot`] and [`Platform::restore`] work, and take less time than a new deploy.
-    fn can_restore(&self) -> bool {
+    fn can_restore(&self, _parameters: &Self::Parameters) -> bool {
         false
     }
 

@@ -9,6 +9,7 @@ mod machines;
 mod ready;
 mod recipe;
 mod run;
+mod shares;
 
 use std::{sync::Arc, time::Duration};
 

@@ -3,15 +3,17 @@
 //! Must not know how connections are transported.
 
 use std::{
-    fmt,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    fmt, io,
+    net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
     path::Path,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    thread,
 };
 
 use super::{Result, Target, files::on_instance};
 use crate::{
-    client::{BrokerConnection, unexpected},
-    error::Placed,
+    client::{BrokerConnection, Client, unexpected},
+    error::{ErrorKind, Placed, TargetError},
     wire::{BrokerRequest, ForwardTo, Question, Reply},
 };
 
@@ -22,6 +24,8 @@ pub struct Forward {
     address: SocketAddr,
     /// The connections that keep up the forwarding.
     connections: Vec<BrokerConnection>,
+    /// The port that this process relays.
+    relay: Option<Relay>,
 }
 
 impl Forward {
@@ -31,7 +35,7 @@ impl Forward {
         self.address.port()
     }
 
-    /// The listening address. For [`Target::forward`] on `127.0.0.1` of this host, for [`Target::forward_back`] on
+    /// The listening address. For [`Target::forward`] on `127.0.0.1` of this machine, for [`Target::forward_back`] on
     /// `127.0.0.1` of the instance, for [`Target::reach_from`] as seen from the client.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
@@ -47,8 +51,8 @@ impl fmt::Display for Forward {
 }
 
 impl Target {
-    /// Forwards connections from this host to the instance: connections to the [address](Forward::address) are
-    /// forwarded to `port` on `127.0.0.1` of the instance.
+    /// Forwards connections from the machine of this test to the instance: connections to the
+    /// [address](Forward::address) are forwarded to `port` on `127.0.0.1` of the instance.
     ///
     /// ```no_run
     /// # use target_fixtures::prelude::*;
@@ -66,8 +70,8 @@ impl Target {
         self.forwarded(ForwardTo::Port(port))
     }
 
-    /// Forwards connections from this host to a Unix socket of the instance: connections to the
-    /// [address](Forward::address), a TCP port of this host, are forwarded to the socket at an absolute path. Without SSH
+    /// Forwards connections from the machine of this test to a Unix socket of the instance: connections to the
+    /// [address](Forward::address), a TCP port of this machine, are forwarded to the socket at an absolute path. Without SSH
     /// the instance needs `socat`, an `nc` that knows `-U`, or Python.
     ///
     /// ```no_run
@@ -86,8 +90,8 @@ impl Target {
         self.forwarded(ForwardTo::Socket(on_instance(path.as_ref())?))
     }
 
-    /// Forwards connections from the instance to this host: connections to the [address](Forward::address) on the
-    /// instance are forwarded to `port` on `127.0.0.1` of this host.
+    /// Forwards connections from the instance to the machine of this test: connections to the
+    /// [address](Forward::address) on the instance are forwarded to `port` on `127.0.0.1` of this machine.
     ///
     /// # Errors
     /// [`crate::ErrorKind::Request`] if the instance is not reached by SSH, [`crate::ErrorKind::Infra`] if SSH cannot
@@ -128,6 +132,7 @@ impl Target {
             return Ok(Forward {
                 address: (address, port).into(),
                 connections: Vec::new(),
+                relay: None,
             });
         }
         let mut here = self.forward(port)?;
@@ -137,21 +142,83 @@ impl Target {
             error.with_request(&format!("reach port {port} of `{server}` from `{client}`"))
         })?;
         there.connections.append(&mut here.connections);
+        there.relay = here.relay.take();
         Ok(there)
     }
 
     #[track_caller]
     fn forwarded(&self, to: ForwardTo) -> Result<Forward> {
+        let instance = self.instance().to_owned();
         let mut connection = self.client.start(&BrokerRequest::Forward {
-            instance: self.instance().to_owned(),
-            to,
+            instance: instance.clone(),
+            to: to.clone(),
         })?;
         match connection.receive().placed()?.0 {
             Reply::Forwarded { port } => Ok(Forward {
                 address: (Ipv4Addr::LOCALHOST, port).into(),
                 connections: vec![connection],
+                relay: None,
             }),
+            Reply::ForwardHere => {
+                let request = BrokerRequest::Connect { instance, to };
+                let relay = Relay::start(Arc::clone(&self.client), request);
+                let relay = relay.map_err(|error| {
+                    TargetError::new(ErrorKind::Infra, format!("listen on 127.0.0.1: {error}"))
+                });
+                let relay = relay.placed()?;
+                Ok(Forward {
+                    address: relay.address,
+                    connections: Vec::new(),
+                    relay: Some(relay),
+                })
+            }
             other => Err(unexpected(other)),
         }
+    }
+}
+
+/// A port of this machine. Each connection to it is relayed by a request of its own.
+#[derive(Debug)]
+struct Relay {
+    address: SocketAddr,
+    streams: Arc<Mutex<RelayedStreams>>,
+}
+
+/// The connections that are relayed; `None` once the forwarding has ended.
+type RelayedStreams = Option<Vec<Weak<TcpStream>>>;
+
+impl Relay {
+    fn start(client: Arc<Client>, request: BrokerRequest) -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let address = listener.local_addr()?;
+        let streams = Arc::new(Mutex::new(RelayedStreams::Some(Vec::new())));
+        let relayed = Arc::clone(&streams);
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten().map(Arc::new) {
+                let mut relayed = relayed.lock().unwrap_or_else(PoisonError::into_inner);
+                let Some(streams) = &mut *relayed else {
+                    return;
+                };
+                streams.retain(|stream| stream.strong_count() > 0);
+                streams.push(Arc::downgrade(&stream));
+                let (client, request) = (Arc::clone(&client), request.clone());
+                // A connection that cannot be relayed is closed.
+                thread::spawn(move || client.relay(&request, &stream));
+            }
+        });
+        Ok(Self { address, streams })
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        for stream in streams.take().into_iter().flatten() {
+            let stream = stream.upgrade();
+            let _ = stream.map(|stream| stream.shutdown(Shutdown::Both));
+        }
+        drop(streams);
+        // The thread that listens ends at the next connection.
+        let _ = TcpStream::connect(self.address);
     }
 }

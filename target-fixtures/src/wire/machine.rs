@@ -130,13 +130,22 @@ pub enum ForwardTo {
     Socket(String),
     /// From the instance to a port on 127.0.0.1 of this host.
     Back(u16),
+    /// From the instance to a port on 127.0.0.1 of another instance.
+    Between {
+        /// The other instance.
+        instance: String,
+        /// The port there.
+        port: u16,
+    },
 }
 
 /// `port 80`, or the path of a socket.
 impl fmt::Display for ForwardTo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Port(port) | Self::Back(port) => write!(f, "port {port}"),
+            Self::Port(port) | Self::Back(port) | Self::Between { port, .. } => {
+                write!(f, "port {port}")
+            }
             Self::Socket(path) => write!(f, "socket `{path}`"),
         }
     }

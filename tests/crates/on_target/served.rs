@@ -1,8 +1,15 @@
 //! Tests that run on their target and use it.
 
-use std::{fs, thread};
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{Shutdown, TcpListener, TcpStream},
+    path::Path,
+    process::Command,
+    thread,
+};
 
-use target_fixtures::prelude::*;
+use target_fixtures::{net, prelude::*};
 
 target_defaults! { runs_on = "target" }
 
@@ -18,9 +25,35 @@ fn remove(target: &Target, scratch: &String) -> Result<()> {
     Ok(())
 }
 
-#[target_fixture(scope = "instance")]
-fn shared() -> u32 {
-    7
+/// A process and a folder for all tests on the machine.
+#[target_fixture(scope = "instance", tear_down = end)]
+fn shared() -> Result<u32> {
+    fs::create_dir(FOLDER)?;
+    Ok(Command::new("sleep").arg("86397").spawn()?.id())
+}
+
+const FOLDER: &str = "/tmp/shared-by-tests";
+
+fn end(target: &Target, shared: &u32) -> Result<()> {
+    target.run(format!("test -d {FOLDER}"))?;
+    assert!(
+        Command::new("kill")
+            .arg(shared.to_string())
+            .status()?
+            .success()
+    );
+    fs::remove_dir(FOLDER)?;
+    Ok(())
+}
+
+#[target_fixture(scope = "run", tear_down = forget)]
+fn of_run() -> Result<String> {
+    fs::write("/tmp/of-the-run", "")?;
+    Ok("/tmp/of-the-run".to_owned())
+}
+
+fn forget(file: &String) -> Result<()> {
+    Ok(fs::remove_file(file)?)
 }
 
 /// Both ways lead to the same machine: the standard library's and the target's.
@@ -93,23 +126,56 @@ fn copies_files(targets: &[Target]) -> Result<()> {
     Ok(())
 }
 
-/// Requests that would reach ports of the host, or end the test, are refused.
+/// A request that would end the test is refused.
 #[target_test]
 fn is_refused(target: &Target) {
-    let errors = [
-        target.forward(22).expect_err("forward"),
-        target.reboot().expect_err("reboot"),
-    ];
-    for error in errors {
-        let said = error.to_string();
-        let why = "not supported in a test that runs on its target";
-        assert!(said.contains(why), "{said}");
-    }
+    let said = target.reboot().expect_err("reboot").to_string();
+    let why = "not supported in a test that runs on its target";
+    assert!(said.contains(why), "{said}");
 }
 
-#[target_test]
-fn shares(_: &Target, shared: &u32) {
-    unreachable!("{shared}");
+/// A plain address leads to the test's own machine, and a relayed one to the other.
+#[target_test(count = 2)]
+fn forwards(targets: &[Target]) -> Result<()> {
+    let own = TcpListener::bind("127.0.0.1:0")?;
+    let port = own.local_addr()?.port();
+    assert_eq!(targets[0].forward(port)?.port(), port);
+    assert_eq!(targets[0].forward_back(port)?.port(), port);
+    for port in [7001, 7002] {
+        let mut server = net::tcp_server(&targets[1], port)
+            .reply("welcome")
+            .start()?;
+        let forward = targets[1].forward(port)?;
+        let mut stream = TcpStream::connect(forward.address())?;
+        stream.write_all(b"hello\n")?;
+        assert_eq!(server.receive(Duration::from_secs(20))?, "hello");
+        let mut said = String::new();
+        stream.shutdown(Shutdown::Write)?;
+        stream.read_to_string(&mut said)?;
+        assert_eq!(said.trim(), "welcome");
+        drop(forward);
+        assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
+    }
+    let error = targets[1]
+        .forward_back(port)
+        .expect_err("no SSH")
+        .to_string();
+    assert!(error.contains("does not support forwarding"), "{error}");
+    Ok(())
+}
+
+/// Finds the fixtures of its first attempt.
+#[target_test(count = 2, retries = 1)]
+fn shares(targets: &[Target], shared: &u32, of_run: &String) -> Result<()> {
+    assert!(Path::new(&format!("/proc/{shared}")).exists());
+    assert!(Path::new(of_run).exists());
+    let file = format!("{FOLDER}/first");
+    if !Path::new(&file).exists() {
+        targets[0].write(file, "")?;
+        panic!("the first attempt");
+    }
+    fs::remove_file(file)?;
+    Ok(())
 }
 
 /// The other machine is reached through the host.

@@ -80,6 +80,42 @@ configure() {
 }
 ";
 
+/// Returns the script that mounts a folder of the host, unless it is mounted: by the first of these file systems that
+/// works. Only root may.
+pub(crate) fn mount_share(
+    (tag, folder): (&str, &str),
+    read_only: bool,
+    file_systems: &[String],
+) -> String {
+    let mode = if read_only { "ro" } else { "rw" };
+    format!(
+        "PATH=$PATH:/sbin:/usr/sbin; {MOUNT_SHARE}mount_share {tag} {folder} {mode} {kinds}",
+        tag = quote(tag),
+        folder = quote(folder),
+        kinds = file_systems.join(" "),
+    )
+}
+
+/// The function that mounts one folder of the host.
+const MOUNT_SHARE: &str = "\
+mount_share() {
+    tag=$1 folder=$2 mode=$3
+    shift 3
+    ! grep -q \"^$tag \" /proc/mounts || return 0
+    mkdir -p -- \"$folder\" || return
+    for kind; do
+        options=$mode
+        if [ $kind = 9p ]; then
+            modprobe 9pnet_virtio 2>/dev/null
+            options=$mode,trans=virtio,version=9p2000.L,msize=524288,cache=mmap
+        fi
+        said=$(mount -t $kind -o $options \"$tag\" \"$folder\" 2>&1) && return
+        echo \"$kind: $said\" >&2
+    done
+    return 1
+}
+";
+
 /// Returns the script that runs a line as root: directly if the user is root, otherwise by `sudo` without a password.
 pub(super) fn as_root(line: &str) -> String {
     let line = quote(line);

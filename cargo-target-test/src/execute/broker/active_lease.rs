@@ -23,7 +23,7 @@ use super::{
 use crate::{
     case::reason::DirtyReason,
     error::{Error, Result},
-    execute::programs::CasePrograms,
+    execute::{on_target::PlacedBinary, programs::CasePrograms},
     provision::{Ended, InstanceSet, Lease, LeaseEnd, Lost, Machine},
     run_event::Attempt,
     sync::lock,
@@ -42,6 +42,8 @@ pub(in crate::execute) struct ActiveLease {
     changes: bool,
     /// The process that tears down the test's fixtures.
     pub(super) maker: Maker,
+    /// The test binary on the machine of the test; unset if the test runs on this host.
+    placed: OnceLock<Arc<PlacedBinary>>,
     /// The attempt that has the lease, and the time of the grant; unset without a runner.
     pub(super) attempt: OnceLock<(Attempt, Instant)>,
     programs: OnceLock<CasePrograms>,
@@ -115,6 +117,7 @@ impl ActiveLease {
             set,
             changes,
             maker,
+            placed: OnceLock::new(),
             attempt: OnceLock::new(),
             programs: OnceLock::new(),
             orchestration: OnceLock::new(),
@@ -133,6 +136,19 @@ impl ActiveLease {
     /// Records the attempt that has the lease from now on.
     pub(super) fn granted_to(&self, attempt: Attempt) {
         let _ = self.attempt.set((attempt, Instant::now()));
+    }
+
+    /// Records that the test runs on a machine of the lease.
+    pub(in crate::execute) fn runs_by(&self, placed: PlacedBinary) {
+        let _ = self.placed.set(Arc::new(placed));
+    }
+
+    /// Returns the process that tears down the test's fixtures, on the machine of the test.
+    pub(super) fn maker(&self) -> Maker {
+        Maker {
+            placed: self.placed.get().cloned(),
+            ..self.maker.clone()
+        }
     }
 
     /// Sets the programs that the test can start, and builds them for the instances.
@@ -226,7 +242,7 @@ impl ActiveLease {
 
     /// Records a fixture of this test, set up on an instance of the lease.
     pub(super) fn fixture_up(&self, name: String, instance: String, state: Value) {
-        let (instance, maker) = (Some(instance), self.maker.clone());
+        let (instance, maker) = (Some(instance), self.maker());
         self.said().fixtures.push(Up {
             name,
             state,
@@ -253,12 +269,17 @@ impl ActiveLease {
         self.shares.store(true, Ordering::Relaxed);
     }
 
+    /// Returns true if the test set up a shared fixture on an instance.
+    pub(in crate::execute) fn has_shared(&self) -> bool {
+        self.shares.load(Ordering::Relaxed)
+    }
+
     /// Returns true if the end of the lease resets or deletes the instances, or kills the processes of shared fixtures.
     pub(super) fn changes_instances(&self, end: LeaseEnd) -> bool {
         end == LeaseEnd::WantFresh
             || self.changes
             || self.said().dirty.is_some()
-            || self.shares.load(Ordering::Relaxed) && self.sweeps(end)
+            || self.has_shared() && self.sweeps(end)
     }
 
     /// Returns true if the end of the lease kills remaining processes.
@@ -272,7 +293,7 @@ impl ActiveLease {
     }
 
     /// Counts the end of a request.
-    pub(super) fn finish(&self) {
+    pub(in crate::execute) fn finish(&self) {
         self.unfinished.fetch_sub(1, Ordering::Relaxed);
     }
 

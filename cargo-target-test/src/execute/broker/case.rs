@@ -377,6 +377,7 @@ fn request(pid: u32, case: &LeasingCase, start: &StartRequest) -> (Request, Make
     let maker = Maker {
         binary: start.binary.clone(),
         prefix: case.start.prefix.clone(),
+        placed: None,
         test: case.start.test.clone(),
         full_name: case.full_name.clone(),
         again: start.attempt > 1,

@@ -35,6 +35,8 @@ pub(super) struct Which {
     pub(super) name: String,
     /// The source file of the fixture.
     pub(super) source: String,
+    /// The machine on which the fixture is set up; `None` for this host.
+    pub(super) machine: Option<String>,
 }
 
 /// A shared fixture.

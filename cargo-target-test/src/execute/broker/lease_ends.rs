@@ -177,11 +177,13 @@ impl Server {
     async fn tear_down(&self, up: &Up, held: Option<&ActiveLease>) -> Option<String> {
         let (binary, full_name) = (&up.maker.binary, &up.maker.full_name);
         let variables = match held {
-            Some(held) => self.setup.place.variables(binary, full_name, held),
-            None => BrokerPlace::variables_of_test(binary, full_name),
+            Some(held) if up.maker.placed.is_none() => {
+                self.setup.place.variables(binary, full_name, held)
+            }
+            _ => BrokerPlace::variables_of_test(binary, full_name),
         };
         let started = Instant::now();
-        let why = up.tear_down(variables).await.err();
+        let why = up.tear_down(variables, held).await.err();
         let cause = why.map(|why| format!("failed to tear down fixture `{}`: {why}", up.name));
         let (fixture, took) = ((&*up.name, up.instance.as_deref()), started.elapsed());
         self.fixtures.emit(true, fixture, took, cause.as_deref());

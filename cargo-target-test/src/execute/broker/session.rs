@@ -29,7 +29,7 @@ use super::{
     fixtures::Which,
 };
 use crate::{
-    connect::{self, CommandEvent, LiveConnection, Running},
+    connect::{self, CommandEvent, LiveConnection, Running, own_command},
     error::{Error, Result},
     provision::{BoxFuture, Machine},
 };
@@ -141,7 +141,16 @@ impl Client<'_> {
                 name,
                 source,
                 scope,
-            } => self.share(&Which { name, source }, &scope).await?,
+            } => {
+                let maker = held.maker();
+                let machine = maker.placed.map(|placed| placed.machine.clone());
+                let which = Which {
+                    name,
+                    source,
+                    machine,
+                };
+                self.share(&which, scope).await?
+            }
             BrokerRequest::Network {
                 environment,
                 network,
@@ -170,6 +179,10 @@ impl Client<'_> {
             BrokerRequest::Download { from, to, .. } => self.download(at, from, to).await?,
             BrokerRequest::Program { name, .. } => self.put_program(at, name).await?,
             BrokerRequest::Forward { to, .. } => self.forward(at, to).await?,
+            BrokerRequest::Connect { to, .. } => match ports::line_to(to) {
+                Ok(line) => self.exec(at, &own_command(line, None), true).await?,
+                Err(error) => Err(error),
+            },
             BrokerRequest::Act {
                 act: Act::Fault { fault },
                 ..
@@ -281,7 +294,8 @@ fn instance_of(request: &BrokerRequest) -> Option<&str> {
         | BrokerRequest::Ping { instance, .. }
         | BrokerRequest::Ask { instance, .. }
         | BrokerRequest::Act { instance, .. }
-        | BrokerRequest::Forward { instance, .. } => Some(instance),
+        | BrokerRequest::Forward { instance, .. }
+        | BrokerRequest::Connect { instance, .. } => Some(instance),
         _ => None,
     }
 }
@@ -323,6 +337,7 @@ pub(in crate::execute) fn told(request: &BrokerRequest) -> String {
         BrokerRequest::Download { from, .. } => format!("get `{from}`"),
         BrokerRequest::Program { name, .. } => format!("put program `{name}`"),
         BrokerRequest::Forward { to, .. } => format!("forward {to}"),
+        BrokerRequest::Connect { to, .. } => format!("connect to {to}"),
         BrokerRequest::Act { act, .. } => match act {
             Act::Reboot => "reboot".to_owned(),
             Act::Restart => "restart".to_owned(),

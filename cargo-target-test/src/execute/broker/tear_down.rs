@@ -1,13 +1,14 @@
 //! The tear-down of a fixture, in a process of the test binary that set the fixture up.
 //!
-//! Must not know leases, nor the tests that share a fixture.
+//! Must not know the tests that share a fixture.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, process::Command, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use target_fixtures::{env, wire::TORN_DOWN};
 
-use crate::process;
+use super::active_lease::ActiveLease;
+use crate::{execute::on_target::PlacedBinary, process};
 
 /// The time limit of a tear-down.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -21,6 +22,8 @@ pub(super) struct Maker {
     pub(super) binary: String,
     /// The program and arguments before the test binary.
     pub(super) prefix: Vec<String>,
+    /// The binary on the machine of the test; `None` if the test runs on this host.
+    pub(super) placed: Option<Arc<PlacedBinary>>,
     /// The test's own name: `smoke`.
     pub(super) test: String,
     /// The test's path with its crate: `hello::smoke`.
@@ -39,24 +42,33 @@ pub(super) struct Up {
 }
 
 impl Up {
-    /// Tears the fixture down in a process of its maker's binary with these environment variables. Fails with the
-    /// cause, which may have several lines.
+    /// Tears the fixture down in a process of its maker's binary with these environment variables, on the machine of its
+    /// maker. Fails with the cause, which may have several lines.
     pub(super) async fn tear_down(
         &self,
         variables: BTreeMap<String, String>,
+        held: Option<&ActiveLease>,
     ) -> Result<(), String> {
-        let Maker {
-            binary,
-            prefix,
-            test,
-            ..
-        } = &self.maker;
+        let Maker { binary, prefix, .. } = &self.maker;
+        if let (Some(placed), Some(held)) = (&self.maker.placed, held) {
+            let there = async |mut command: Command| {
+                command.arg(binary);
+                self.run(command).await
+            };
+            let torn = placed.tear_down(held, variables, there).await;
+            return torn.unwrap_or_else(|error| Err(error.chain()));
+        }
         let mut words = prefix.iter().chain([binary]);
         let mut command = process::command(words.next().map_or("", String::as_str));
+        command.args(words).envs(variables);
+        self.run(command).await
+    }
+
+    /// Runs the process that tears the fixture down; the command ends with the test binary.
+    async fn run(&self, mut command: Command) -> Result<(), String> {
+        let test = &self.maker.test;
         command
-            .args(words)
             .args(["--exact", test, "--nocapture", "--include-ignored"])
-            .envs(variables)
             .env(env::TEAR_DOWN, "1");
         let order = json!({ "name": self.name, "instance": self.instance, "state": self.state });
         let input = order.to_string().into_bytes();

@@ -1,10 +1,8 @@
 //! The requests that a test on a target may make of the broker.
 
-use std::{collections::BTreeSet, sync::Mutex};
+use target_fixtures::wire::{Act, BrokerRequest, Failure, FailureKind, Fault, ForwardTo, Reply};
 
-use target_fixtures::wire::{Act, BrokerRequest, Failure, FailureKind, Fault, Reply};
-
-use crate::{execute::broker::told, sync::lock};
+use crate::execute::broker::told;
 
 /// The rules for the test of one lease.
 pub(super) struct PassageRules {
@@ -12,8 +10,6 @@ pub(super) struct PassageRules {
     lease: String,
     /// The instance on which the test runs.
     instance: String,
-    /// The fixtures of the test that are set up and have a tear-down.
-    fixtures: Mutex<BTreeSet<String>>,
 }
 
 /// The treatment of a request.
@@ -21,6 +17,8 @@ pub(super) struct PassageRules {
 pub(super) enum Passage {
     /// The broker gets it.
     Pass,
+    /// The broker gets another request.
+    Changed(BrokerRequest),
     /// It has this answer.
     Answered(Reply),
     /// Files are copied, and then it has this answer.
@@ -39,16 +37,10 @@ impl PassageRules {
         Self {
             lease: lease.to_owned(),
             instance: instance.to_owned(),
-            fixtures: Mutex::default(),
         }
     }
 
-    /// Returns the fixtures that the test did not tear down.
-    pub(super) fn fixtures_left(&self) -> Vec<String> {
-        lock(&self.fixtures).iter().cloned().collect()
-    }
-
-    /// Returns the treatment of a request. Fixtures are only noted, since the test tears them down itself.
+    /// Returns the treatment of a request.
     pub(super) fn passage(&self, request: &BrokerRequest) -> Passage {
         match request {
             BrokerRequest::Hello { .. }
@@ -66,13 +58,19 @@ impl PassageRules {
             | BrokerRequest::Previous(_)
             | BrokerRequest::SubResult(_)
             | BrokerRequest::Network { .. }
+            | BrokerRequest::Connect { .. }
+            | BrokerRequest::Fixture { .. }
+            | BrokerRequest::FixtureUp { .. }
+            | BrokerRequest::FixtureFailed { .. }
+            | BrokerRequest::FixtureOfTest { .. }
+            | BrokerRequest::FixtureDown { .. }
             | BrokerRequest::FixturesTook { .. }
             | BrokerRequest::Data
             | BrokerRequest::End => Passage::Pass,
             BrokerRequest::Attach { lease } if *lease == self.lease => Passage::Pass,
             BrokerRequest::Act { instance, act, .. } => {
                 match *instance == self.instance && ends_processes(act) {
-                    true => refused(&told(request), HOST),
+                    true => refused(&told(request)),
                     false => Passage::Pass,
                 }
             }
@@ -91,20 +89,7 @@ impl PassageRules {
                 };
                 Passage::Copied(copy, Reply::Done)
             }
-            BrokerRequest::Forward { to, .. } => refused(&format!("forward {to}"), HOST),
-            BrokerRequest::Fixture { name, .. } => {
-                refused(&format!("share fixture `{name}`"), "use scope `test`")
-            }
-            BrokerRequest::FixtureOfTest { name, .. } => {
-                lock(&self.fixtures).insert(name.clone());
-                Passage::Answered(Reply::Done)
-            }
-            BrokerRequest::FixtureDown { name, error, .. } => {
-                if error.is_none() {
-                    lock(&self.fixtures).remove(name);
-                }
-                Passage::Answered(Reply::Done)
-            }
+            BrokerRequest::Forward { instance, to } => self.forward(instance, to),
             BrokerRequest::Attach { .. }
             | BrokerRequest::Acquire(_)
             | BrokerRequest::Start(_)
@@ -113,9 +98,27 @@ impl PassageRules {
             | BrokerRequest::Orchestration
             | BrokerRequest::AwaitStop
             | BrokerRequest::Stop
-            | BrokerRequest::Progress { .. }
-            | BrokerRequest::FixtureUp { .. }
-            | BrokerRequest::FixtureFailed { .. } => refused("this request", HOST),
+            | BrokerRequest::Progress { .. } => refused("this request"),
+        }
+    }
+
+    /// Returns the treatment of a forwarding, whose end here is the machine of the test.
+    fn forward(&self, instance: &str, to: &ForwardTo) -> Passage {
+        let is_own = instance == self.instance;
+        match to {
+            // The broker refuses it.
+            ForwardTo::Port(0) | ForwardTo::Back(0) | ForwardTo::Between { .. } => Passage::Pass,
+            ForwardTo::Port(port) | ForwardTo::Back(port) if is_own => {
+                Passage::Answered(Reply::Forwarded { port: *port })
+            }
+            ForwardTo::Back(port) => Passage::Changed(BrokerRequest::Forward {
+                instance: instance.to_owned(),
+                to: ForwardTo::Between {
+                    instance: self.instance.clone(),
+                    port: *port,
+                },
+            }),
+            ForwardTo::Port(_) | ForwardTo::Socket(_) => Passage::Answered(Reply::ForwardHere),
         }
     }
 }
@@ -134,10 +137,10 @@ fn ends_processes(act: &Act) -> bool {
 /// The hint for what needs this host.
 const HOST: &str = "run the test on the host (`--runs-on host`)";
 
-fn refused(what: &str, hint: &str) -> Passage {
+fn refused(what: &str) -> Passage {
     let message = format!("{what}: not supported in a test that runs on its target");
     let failure = Failure {
-        hint: Some(hint.to_owned()),
+        hint: Some(HOST.to_owned()),
         ..Failure::new(FailureKind::Request, message)
     };
     Passage::Answered(Reply::Failed(failure))
@@ -145,7 +148,7 @@ fn refused(what: &str, hint: &str) -> Passage {
 
 #[cfg(test)]
 mod tests {
-    use target_fixtures::wire::{ForwardTo, StartRequest};
+    use target_fixtures::wire::StartRequest;
 
     use super::*;
 
@@ -169,15 +172,10 @@ mod tests {
         ] {
             assert_eq!(rules.passage(&request), Passage::Pass, "{request:?}");
         }
-        let instance = text("it-0");
         for request in [
             BrokerRequest::Attach { lease: text("l-2") },
             act("it-0", Act::Reboot),
             act("it-0", Act::Link { nic: 0, up: false }),
-            BrokerRequest::Forward {
-                instance,
-                to: ForwardTo::Back(22),
-            },
             BrokerRequest::Start(StartRequest {
                 binary: String::new(),
                 name: String::new(),
@@ -232,21 +230,41 @@ mod tests {
     }
 
     #[test]
-    fn fixtures_that_stay_are_known() {
+    fn forwardings_end_at_the_machine_of_the_test() {
         let rules = PassageRules::new("l-1", "it-0");
-        for name in ["a", "b"] {
-            rules.passage(&BrokerRequest::FixtureOfTest {
-                name: text(name),
-                instance: text("it-0"),
-                state: serde_json::Value::Null,
-                millis: 0,
-            });
+        let forward = |instance: &str, to| BrokerRequest::Forward {
+            instance: text(instance),
+            to,
+        };
+        let between = ForwardTo::Between {
+            instance: text("it-0"),
+            port: 80,
+        };
+        let socket = || ForwardTo::Socket(text("/s"));
+        let answered = |reply| Passage::Answered(reply);
+        for (instance, to, expected) in [
+            (
+                "it-0",
+                ForwardTo::Port(80),
+                answered(Reply::Forwarded { port: 80 }),
+            ),
+            (
+                "it-0",
+                ForwardTo::Back(80),
+                answered(Reply::Forwarded { port: 80 }),
+            ),
+            ("it-0", socket(), answered(Reply::ForwardHere)),
+            ("it-1", ForwardTo::Port(80), answered(Reply::ForwardHere)),
+            ("it-1", socket(), answered(Reply::ForwardHere)),
+            (
+                "it-1",
+                ForwardTo::Back(80),
+                Passage::Changed(forward("it-1", between)),
+            ),
+            ("it-0", ForwardTo::Back(0), Passage::Pass),
+        ] {
+            let request = forward(instance, to);
+            assert_eq!(rules.passage(&request), expected, "{request:?}");
         }
-        rules.passage(&BrokerRequest::FixtureDown {
-            name: text("a"),
-            error: None,
-            millis: 0,
-        });
-        assert_eq!(rules.fixtures_left(), ["b"]);
     }
 }

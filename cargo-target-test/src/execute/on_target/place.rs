@@ -168,7 +168,7 @@ impl Layout {
 }
 
 /// The place of a test on its machine, for the process that stands for the test.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct TestPlace {
     /// The script that runs its arguments there.
     pub(crate) script: String,

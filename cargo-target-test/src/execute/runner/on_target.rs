@@ -16,13 +16,18 @@ use std::{
 };
 
 use rustix::event::{PollFd, PollFlags, poll};
-use target_fixtures::wire::{
-    BrokerRequest, Exit, Failure, FailureKind, PROTOCOL, Reply, ShellCommand, Stream, read_frame,
-    write_frame,
+use target_fixtures::{
+    env,
+    wire::{
+        BrokerRequest, CHUNK, Exit, Failure, FailureKind, PROTOCOL, Reply, ShellCommand, Stream,
+        WINDOW, read_frame, write_frame,
+    },
 };
 
 use super::{child::gone, exit_of, infra, wrong_call};
-use crate::{case::verdict::EXIT_INFRA, error::Result, execute::on_target::TestPlace, process, ui};
+use crate::{
+    bounded, case::verdict::EXIT_INFRA, error::Result, execute::on_target::TestPlace, process, ui,
+};
 
 /// Variables that Cargo and nextest give to a test although this process has them too, by the start of their names.
 const GIVEN: [&str; 7] = [
@@ -61,7 +66,11 @@ pub(super) fn main(arguments: Vec<OsString>) -> Result<u8> {
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let command = command(&place, words, given.filter(|(name, _)| is_sent(name, &own)))?;
     let signals = PassedSignals::catch()?;
-    let ended = match RemoteTest::start(&socket, lease, instance, command) {
+    let input = match std::env::var_os(env::TEAR_DOWN) {
+        Some(_) => Some(bounded::read_all(std::io::stdin())?),
+        None => None,
+    };
+    let ended = match RemoteTest::start(&socket, lease, instance, (command, input)) {
         Ok(mut test) => test.follow(&signals),
         Err(_) => Err(gone()),
     };
@@ -136,6 +145,10 @@ impl PassedSignals {
 /// The connection to the broker of a test that runs on an instance.
 struct RemoteTest {
     stream: BufReader<UnixStream>,
+    /// The rest of the input; `None` once its end is sent.
+    input: Option<Vec<u8>>,
+    /// The number of bytes of input that the broker takes now.
+    room: usize,
 }
 
 impl RemoteTest {
@@ -143,7 +156,7 @@ impl RemoteTest {
         socket: &Path,
         lease: String,
         instance: String,
-        command: ShellCommand,
+        (command, input): (ShellCommand, Option<Vec<u8>>),
     ) -> std::io::Result<Self> {
         let mut stream = UnixStream::connect(socket)?;
         let mut frames = Vec::new();
@@ -156,15 +169,38 @@ impl RemoteTest {
             BrokerRequest::Exec {
                 instance,
                 command,
-                stdin: false,
+                stdin: input.is_some(),
             },
         ] {
             write_frame(&mut frames, &request, &[])?;
         }
         stream.write_all(&frames)?;
-        Ok(Self {
+        let mut test = Self {
             stream: BufReader::new(stream),
-        })
+            input,
+            room: WINDOW,
+        };
+        test.feed()?;
+        Ok(test)
+    }
+
+    /// Sends as much of the input as the broker takes, and its end.
+    fn feed(&mut self) -> std::io::Result<()> {
+        let Some(mut input) = self.input.take() else {
+            return Ok(());
+        };
+        let rest = input.split_off(input.len().min(self.room));
+        self.room -= input.len();
+        for piece in input.chunks(CHUNK) {
+            write_frame(self.stream.get_mut(), &BrokerRequest::Data, piece)?;
+        }
+        match rest.is_empty() {
+            true => self.send(&BrokerRequest::End),
+            false => {
+                self.input = Some(rest);
+                Ok(())
+            }
+        }
     }
 
     /// Passes on output and signals until the test ends; the failure if it was not started or its end is unknown.
@@ -178,6 +214,10 @@ impl RemoteTest {
             let (reply, bytes) = read_frame(&mut self.stream).map_err(|_| gone())?;
             match reply {
                 Reply::Data { stream } => show(stream, &bytes),
+                Reply::Took { bytes } => {
+                    self.room += bytes;
+                    self.feed().map_err(|_| gone())?;
+                }
                 Reply::Exited { exit, .. } => return Ok(exit),
                 Reply::Failed(failure) => return Err(self.lose(failure)),
                 Reply::Refused(failure) => return Err(failure),

@@ -52,7 +52,7 @@ impl Context {
         let can = |one: &Record| {
             platforms
                 .get(&one.platform)
-                .is_some_and(|one| one.can_restore())
+                .is_some_and(|platform| platform.can_restore(&one.spec.parameters))
         };
         if !machines.iter().all(can) {
             return Ok(false);

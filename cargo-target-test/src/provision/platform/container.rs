@@ -79,6 +79,7 @@ impl Platform for ContainerPlatform {
     fn check(&self, spec: &SpecOf<Self>) -> Result<()> {
         spec.check_file("rootfs", spec.parameters.rootfs.as_deref())?;
         spec.check_file("identity", spec.parameters.identity.as_deref())?;
+        spec.check_shares(&spec.parameters.share)?;
         for mount in &spec.parameters.mounts {
             let host = spec.path(mount.split(':').next().unwrap_or_default().as_ref());
             if !host.exists() {
@@ -130,7 +131,7 @@ impl Platform for ContainerPlatform {
         Some(NetworkKind::Container)
     }
 
-    fn can_restore(&self) -> bool {
+    fn can_restore(&self, _: &ContainerParameters) -> bool {
         true
     }
 

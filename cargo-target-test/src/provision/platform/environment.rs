@@ -43,8 +43,17 @@ impl Platform for EnvironmentPlatform {
     }
 
     fn check(&self, spec: &EnvironmentSpec) -> Result<()> {
-        self.each(spec, |platform, one| platform.check(one))?;
-        self.networks(spec).map(drop)
+        let networks = self.networks(spec)?;
+        self.each(spec, |platform, one| {
+            let links = networks
+                .iter()
+                .filter_map(|network| network.link(&one.unique));
+            platform.check(&InstanceSpec {
+                nics: links.collect(),
+                ..one.clone()
+            })
+        })
+        .map(drop)
     }
 
     fn check_delete(&self, spec: &EnvironmentSpec) -> Result<()> {

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize, de::Error as _};
 use serde_json::{Value, json};
 use target_fixtures::wire::FaultKind;
 
-use super::{Deployed, Footprint, Found, InstanceSpec, NetworkKind, Ownership, Platform, SpecOf};
+use super::{
+    Deployed, Footprint, Found, InstanceSpec, NetworkKind, Ownership, Platform, ShareMount, SpecOf,
+};
 use crate::{
     connect::Transport,
     error::{Error, Result},
@@ -32,7 +34,8 @@ macro_rules! dyn_platform {
             fn footprint(&self, spec: &InstanceSpec) -> Result<Footprint>;
             fn connect(&self, spec: &InstanceSpec, deployed: &Deployed) -> Arc<dyn Transport>;
             fn console(&self, spec: &InstanceSpec) -> Option<PathBuf>;
-            fn can_restore(&self) -> bool;
+            fn can_restore(&self, parameters: &Value) -> bool;
+            fn mounts(&self, spec: &InstanceSpec, deployed: &Deployed) -> Vec<ShareMount>;
             fn faults(&self) -> &'static [FaultKind];
             fn network_kind(&self) -> Option<NetworkKind>;
             $(fn $method(&self, spec: &InstanceSpec, $($name: $type),*) -> Result<$output>;)*
@@ -61,8 +64,13 @@ macro_rules! dyn_platform {
                 self.0.console(spec)
             }
 
-            fn can_restore(&self) -> bool {
-                self.0.can_restore()
+            fn can_restore(&self, parameters: &Value) -> bool {
+                let parameters = P::Parameters::deserialize(parameters);
+                parameters.is_ok_and(|read| self.0.can_restore(&read))
+            }
+
+            fn mounts(&self, spec: &InstanceSpec, deployed: &Deployed) -> Vec<ShareMount> {
+                self.0.mounts(spec, deployed)
             }
 
             fn network_kind(&self) -> Option<NetworkKind> {

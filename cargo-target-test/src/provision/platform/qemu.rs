@@ -17,9 +17,11 @@ mod parameters;
 mod qmp;
 mod seed;
 mod serial;
+mod share;
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
+use serde::de::DeserializeOwned;
 use serde_json::json;
 use target_fixtures::wire::FaultKind;
 
@@ -28,9 +30,10 @@ use self::{
     machine::{MARK, QemuProcess},
     parameters::{Disk, QemuParameters},
     qmp::Monitor,
+    share::SharedFolders,
 };
 use super::{
-    Deployed, Footprint, Found, InstanceSpec, NetworkKind, Platform, SpecOf,
+    Deployed, Footprint, Found, InstanceSpec, NetworkKind, Platform, ShareMount, SpecOf,
     mark::Mark,
     size::Size,
     values::{self, wrong},
@@ -45,8 +48,13 @@ use crate::{
 
 /// The oldest supported version of QEMU.
 const OLDEST: ProgramVersion = ProgramVersion(5, 0, 0);
+/// The oldest version of QEMU that can join networks, by `-netdev stream`.
+const OLDEST_WITH_NETWORKS: ProgramVersion = ProgramVersion(7, 2, 0);
 /// The console's file in a machine's folder.
 const CONSOLE: &str = "console.log";
+/// The keys of the instance's data about shared folders.
+const MOUNTS: &str = "mounts";
+const SERVERS: &str = "servers";
 /// The time limit for QEMU to start a machine.
 const START: Duration = Duration::from_secs(60);
 /// Memory of QEMU itself, in addition to the machine's, in bytes.
@@ -82,6 +90,7 @@ impl Platform for QemuPlatform {
         spec.check_file("kernel", spec.parameters.kernel.as_deref())?;
         spec.check_file("initrd", spec.parameters.initrd.as_deref())?;
         spec.check_file("identity", spec.parameters.identity.as_deref())?;
+        spec.check_shares(&spec.parameters.share)?;
         for (number, disk) in disks(&spec.parameters).iter().enumerate() {
             if let Disk::Image(written) = disk {
                 let key = if number == 0 && spec.parameters.image.is_some() {
@@ -106,6 +115,7 @@ impl Platform for QemuPlatform {
                 wrong(missing).with_hint(hint).with_key(key)
             })?;
         }
+        check_networks(spec)?;
         accel::choose(spec.parameters.accel).map(drop)
     }
 
@@ -148,11 +158,13 @@ impl Platform for QemuPlatform {
             true => Some(disk::make(spec, 0, &Disk::Empty(STATE_DISK))?),
             false => None,
         };
+        let shared = SharedFolders::start(spec)?;
         let command = QemuCommand {
             spec,
             accel,
             disks: &disks,
             state: state.as_deref(),
+            shared: &shared,
         };
         process::warn_if_older(&spec.parameters.qemu, OLDEST, || {
             process::version_of(&spec.parameters.qemu, "--version")
@@ -174,7 +186,10 @@ impl Platform for QemuPlatform {
             ..SshReach::default()
         });
         Ok(Deployed {
-            data: json!({ "accel": accel, "console": console(spec), "machine": machine }),
+            data: json!({
+                "accel": accel, "console": console(spec), "machine": machine,
+                MOUNTS: shared.mounts(), SERVERS: shared.servers(),
+            }),
             ..Deployed::new("127.0.0.1", reach)
         })
     }
@@ -210,11 +225,24 @@ impl Platform for QemuPlatform {
         Some(NetworkKind::Switch)
     }
 
-    fn can_restore(&self) -> bool {
-        true
+    fn mounts(&self, _: &InstanceSpec, deployed: &Deployed) -> Vec<ShareMount> {
+        part_of(deployed, MOUNTS).unwrap_or_default()
+    }
+
+    /// QEMU saves no snapshot of a machine whose memory a server of a share sees.
+    fn can_restore(&self, parameters: &QemuParameters) -> bool {
+        parameters.share.is_empty()
     }
 
     fn snapshot(&self, spec: &SpecOf<Self>, _: &Deployed, name: &str) -> Result<()> {
+        if !self.can_restore(&spec.parameters) {
+            let text = format!(
+                "`{}` has a shared folder, which no snapshot can contain",
+                spec.instance
+            );
+            let hint = "leave out `share`, or use a target without it for this test";
+            return Err(Error::usage(text).with_hint(hint));
+        }
         machine::remember(spec, name)
     }
 
@@ -228,9 +256,17 @@ impl Platform for QemuPlatform {
     }
 
     fn check_alive(&self, spec: &SpecOf<Self>, deployed: &Deployed) -> Result<()> {
-        match machine_of(deployed) {
-            Some(machine) => machine.check(spec),
-            None => Ok(()),
+        if let Some(machine) = machine_of(deployed) {
+            machine.check(spec)?;
+        }
+        let servers: Vec<StartedProcess> = part_of(deployed, SERVERS).unwrap_or_default();
+        match servers.iter().all(|server| server.lives()) {
+            true => Ok(()),
+            false => {
+                let name = &spec.instance;
+                let message = format!("`{name}`: the server of a shared folder has ended");
+                Err(Error::infra(message))
+            }
         }
     }
 
@@ -265,7 +301,33 @@ fn disks(parameters: &QemuParameters) -> Vec<Disk> {
 }
 
 fn machine_of(deployed: &Deployed) -> Option<QemuProcess> {
-    serde_json::from_value(deployed.data.get("machine")?.clone()).ok()
+    part_of(deployed, "machine")
+}
+
+/// A part of the instance's data.
+fn part_of<T: DeserializeOwned>(deployed: &Deployed, key: &str) -> Option<T> {
+    serde_json::from_value(deployed.data.get(key)?.clone()).ok()
+}
+
+/// Checks that QEMU can join the networks of the machine. An unknown version is not refused.
+fn check_networks(spec: &QemuSpec) -> Result<()> {
+    if spec.nics.is_empty() {
+        return Ok(());
+    }
+    let qemu = &spec.parameters.qemu;
+    let version = ProgramVersion::find(&process::version_of(qemu, "--version"));
+    match version.filter(|version| *version < OLDEST_WITH_NETWORKS) {
+        None => Ok(()),
+        Some(version) => {
+            let message = format!(
+                "`{qemu}` of target `{}` is version {version}; networks need version {OLDEST_WITH_NETWORKS} or later",
+                spec.target
+            );
+            let hint =
+                "install a later QEMU and name its program with `qemu`, or leave out `networks`";
+            Err(wrong(message).with_hint(hint).with_key("qemu"))
+        }
+    }
 }
 
 /// Starts QEMU, which moves to the background once the machine runs.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize, de::Error as _};
 use serde_json::Value;
 
 use super::InstanceSpec;
-pub(super) use crate::playbook::{Env, EnvName, Limit};
+pub(super) use crate::playbook::{Env, EnvName, Limit, Share};
 use crate::{
     digest,
     error::{Error, ErrorKind, Result},
@@ -54,6 +54,27 @@ impl<P> InstanceSpec<P> {
         Err(wrong(format!("`{key}` of target `{target}`: {problem}")).with_key(key))
     }
 
+    /// Checks that the folders of the parameter `share` exist. Engines and QEMU separate words by colons and commas.
+    pub(super) fn check_shares(&self, shares: &[Share]) -> Result<()> {
+        for share in shares {
+            let problem = match (share.host.is_dir(), share.host.exists()) {
+                _ if [&share.host, share.guest()]
+                    .iter()
+                    .any(|path| is_separated(path)) =>
+                {
+                    "the path has a colon or a comma"
+                }
+                (true, _) => continue,
+                (_, true) => "not a folder",
+                (_, false) => "folder not found",
+            };
+            let (target, host) = (&self.target, share.host.display());
+            let message = format!("`share` of target `{target}`: {problem}: `{host}`");
+            return Err(wrong(message).with_key("share"));
+        }
+        Ok(())
+    }
+
     /// The string of parameter `key`, with the folder for looking up its secret.
     pub(super) fn bound(&self, key: &str, text: &Text) -> Bound {
         let of = format!("`{key}` of target `{}`", self.target);
@@ -68,6 +89,10 @@ impl<P> InstanceSpec<P> {
         };
         env.iter().map(one).collect()
     }
+}
+
+fn is_separated(path: &Path) -> bool {
+    path.to_string_lossy().contains([':', ','])
 }
 
 /// An error of the playbook that is found on disk.

@@ -111,11 +111,13 @@ impl Wanted {
 
     /// True if all machines of the unit can be restored to a snapshot.
     pub fn can_restore(&self, platforms: &Platforms) -> bool {
-        let can = |name: &str| platforms.get(name).is_some_and(|one| one.can_restore());
-        let mut roles = self.roles.iter();
+        let mut roles = self.roles.iter().map(|role| &role.target);
         match self.roles.is_empty() {
-            true => self.platform.can_restore(),
-            false => roles.all(|role| can(role.target.platform)),
+            true => self.platform.can_restore(&self.parameters),
+            false => roles.all(|target| {
+                let platform = platforms.get(target.platform);
+                platform.is_some_and(|one| one.can_restore(&target.parameters))
+            }),
         }
     }
 

@@ -14,6 +14,7 @@ use tokio::time;
 use super::{
     links,
     run::{SHORT, Shell},
+    shares,
 };
 use crate::{
     connect::{self, Reach, Transport, shell},
@@ -197,7 +198,10 @@ impl BringUp<'_> {
         let mut tries = self.tries("an answer");
         loop {
             match self.knock(tries.knock()).await {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => {
+                    self.mount_shares(&answer.transport).await?;
+                    return Ok(answer);
+                }
                 Err(error) => tries.failed(error).await?,
             }
         }
@@ -229,7 +233,10 @@ impl BringUp<'_> {
         let mut tries = self.tries("the end of the reboot");
         loop {
             match self.rebooted(at, &before, tries.knock()).await {
-                Ok(fresh) => return Ok(fresh),
+                Ok(fresh) => {
+                    self.mount_shares(&fresh.transport).await?;
+                    return Ok(fresh);
+                }
                 Err(error) => tries.failed(error).await?,
             }
         }
@@ -254,6 +261,15 @@ impl BringUp<'_> {
             Some(origin) => links::configure(transport, &origin.spec, self.sets_clock).await,
             None => Ok(()),
         }
+    }
+
+    /// Mounts the folders of this host: a boot forgets them.
+    async fn mount_shares(&self, transport: &Arc<dyn Transport>) -> Result<()> {
+        let Some(origin) = &self.instance.origin else {
+            return Ok(());
+        };
+        let mounts = origin.platform.mounts(&origin.spec, &origin.deployed);
+        shares::mount(transport, &self.instance.name, &mounts).await
     }
 
     /// Returns tries that end at the time limit, or when the instance dies.

@@ -57,12 +57,17 @@ pub(super) fn of_test(
 }
 
 impl Client<'_> {
-    /// Returns the value of a shared fixture, or lets the test set the fixture up while other tests wait.
-    pub(super) async fn share(&mut self, which: &Which, scope: &Shared) -> io::Result<Reply> {
+    /// Returns the value of a shared fixture, or lets the test set the fixture up while other tests wait. On the machine of
+    /// a test, a fixture of the run lasts as long as the machine.
+    pub(super) async fn share(&mut self, which: &Which, scope: Shared) -> io::Result<Reply> {
         let (fixtures, held) = (&self.server.fixtures, self.held);
-        let at = match scope {
-            Shared::Run => At::Run,
-            Shared::Instance { instance } => match held.at(instance).map(Machine::record) {
+        let instance = match scope {
+            Shared::Instance { instance } => Some(instance),
+            Shared::Run => which.machine.clone(),
+        };
+        let at = match instance {
+            None => At::Run,
+            Some(instance) => match held.at(&instance).map(Machine::record) {
                 Ok(Some(record)) => At::Instance(Box::new(record.clone()), Arc::clone(&held.set)),
                 Ok(None) => {
                     let message = format!("share a fixture on `{instance}`: it is in no pool");
@@ -137,6 +142,6 @@ impl Drop for Making<'_> {
         }
         let made = self.made.take();
         self.fixtures
-            .made(self.at, self.which, &self.held.maker, made);
+            .made(self.at, self.which, &self.held.maker(), made);
     }
 }

@@ -35,36 +35,78 @@ const CHUNK: usize = 64 << 10;
 impl Client<'_> {
     /// Forwards connections until the client disconnects. Tells the client the port that accepts connections.
     pub(super) async fn forward(&mut self, at: &Machine, to: &ForwardTo) -> Answer {
-        if let Err(error) = check(to) {
-            return Ok(Err(error));
-        }
-        let ssh_config = &BrokerPlace::ssh_config_in(&self.server.setup.place.folder);
         let folder = tempfile::Builder::new().prefix("tt-port-").tempdir()?;
-        let started = match (at.reach(), to) {
-            // A local instance shares this host's ports and sockets.
-            (Reach::Local(_), ForwardTo::Port(port) | ForwardTo::Back(port)) => {
-                Ok(Forward::None(*port))
-            }
-            (Reach::Local(_), ForwardTo::Socket(path)) => listen()
-                .await
-                .map(|listener| Forward::Socket(listener, path.into(), None)),
-            (Reach::Ssh(_), ForwardTo::Back(port)) => from_ssh(ssh_config, at, *port).await,
-            (Reach::Ssh(_), to) => to_ssh(ssh_config, at, folder.path(), to).await,
-            (_, ForwardTo::Back(_)) => Err(cannot(at)),
-            (_, ForwardTo::Port(port)) => relayed(shell::connect_to(*port)).await,
-            (_, ForwardTo::Socket(path)) => relayed(shell::connect_to_socket(path)).await,
+        let ssh_config = BrokerPlace::ssh_config_in(&self.server.setup.place.folder);
+        let place = (ssh_config.as_path(), folder.path());
+        let held = self.held;
+        let started = match to {
+            ForwardTo::Between { instance, port } => match held.at(instance) {
+                Ok(other) => between(place, at, (other, *port)).await,
+                Err(failure) => Err(Error::usage(failure.message)),
+            },
+            to => forward(place, at, to).await.map(|one| (one, None)),
         };
-        let started = match started {
+        let (started, beyond) = match started {
             Ok(started) => started,
             Err(error) => return Ok(Err(error)),
         };
         let taken = started.port()?;
         self.replies.send(&Reply::Forwarded { port: taken }).await?;
         let transport = at.transport();
+        let beyond = async {
+            match beyond {
+                Some((forward, other)) => forward.serve(&other, &held.id).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             gone = input::gone(self.requests) => Err(gone),
-            () = started.serve(&transport, &self.held.id) => Err(io::ErrorKind::BrokenPipe.into()),
+            () = started.serve(&transport, &held.id) => Err(io::ErrorKind::BrokenPipe.into()),
+            () = beyond => Err(io::ErrorKind::BrokenPipe.into()),
         }
+    }
+}
+
+/// Starts a forwarding between this host and an instance. `place` is the file for `ssh -F`, and a folder.
+async fn forward(
+    (ssh_config, folder): (&Path, &Path),
+    at: &Machine,
+    to: &ForwardTo,
+) -> Result<Forward> {
+    check(to)?;
+    match (at.reach(), to) {
+        // A local instance shares this host's ports and sockets.
+        (Reach::Local(_), ForwardTo::Port(port) | ForwardTo::Back(port)) => {
+            Ok(Forward::None(*port))
+        }
+        (Reach::Local(_), ForwardTo::Socket(path)) => listen()
+            .await
+            .map(|listener| Forward::Socket(listener, path.into(), None)),
+        (Reach::Ssh(_), ForwardTo::Back(port)) => from_ssh(ssh_config, at, *port).await,
+        (Reach::Ssh(_), to) => to_ssh(ssh_config, at, folder, to).await,
+        (_, ForwardTo::Back(_)) => Err(cannot(at)),
+        (_, to) => Ok(Forward::Relay(listen().await?, line_to(to)?)),
+    }
+}
+
+/// Forwards connections from an instance to a port of another one, through a port of this host.
+async fn between(
+    place: (&Path, &Path),
+    at: &Machine,
+    (other, port): (&Machine, u16),
+) -> Result<(Forward, Option<(Forward, Arc<dyn Transport>)>)> {
+    let beyond = forward(place, other, &ForwardTo::Port(port)).await?;
+    let started = forward(place, at, &ForwardTo::Back(beyond.port()?)).await?;
+    Ok((started, Some((beyond, other.transport()))))
+}
+
+/// Returns the script that connects standard input and output to a port or socket of an instance.
+pub(super) fn line_to(to: &ForwardTo) -> Result<String> {
+    check(to)?;
+    match to {
+        ForwardTo::Port(port) => Ok(shell::connect_to(*port)),
+        ForwardTo::Socket(path) => Ok(shell::connect_to_socket(path)),
+        to => Err(Error::usage(format!("no connection leads to {to}"))),
     }
 }
 
@@ -152,10 +194,6 @@ async fn listen() -> Result<TcpListener> {
     Ok(TcpListener::bind(("127.0.0.1", 0)).await?)
 }
 
-async fn relayed(line: String) -> Result<Forward> {
-    Ok(Forward::Relay(listen().await?, line))
-}
-
 fn cannot(at: &Machine) -> Error {
     let platform = at.describe().platform;
     let text =
@@ -194,7 +232,9 @@ fn ssh(ssh_config: &Path, at: &Machine, forward: [&str; 2]) -> Result<Tunnel> {
 async fn to_ssh(ssh_config: &Path, at: &Machine, folder: &Path, to: &ForwardTo) -> Result<Forward> {
     let socket = folder.join(SOCKET);
     let to = match to {
-        ForwardTo::Port(port) | ForwardTo::Back(port) => format!("127.0.0.1:{port}"),
+        ForwardTo::Port(port) | ForwardTo::Back(port) | ForwardTo::Between { port, .. } => {
+            format!("127.0.0.1:{port}")
+        }
         // Colons separate the two ends.
         ForwardTo::Socket(path) => path.replace('\\', "\\\\").replace(':', "\\:"),
     };

@@ -32,6 +32,11 @@ pub(super) fn arguments(spec: &ContainerSpec, image: &str) -> Vec<String> {
         let host = spec.path(host.as_ref());
         line.pair("--volume", format!("{}:{inside}", host.display()));
     }
+    for share in &parameters.share {
+        let (host, guest) = (share.host.display(), share.guest().display());
+        let mode = if share.read_only { "ro" } else { "rw" };
+        line.pair("--volume", format!("{host}:{guest}:{mode}"));
+    }
     if parameters.privileged {
         line.0.push("--privileged".to_owned());
     }
@@ -127,6 +132,7 @@ mod tests {
         };
         let parameters = json!({
             "image": "img", "pull": "always", "network": "none", "mounts": ["data:/data:ro", "/abs:/abs"],
+            "share": [{ "host": "/src", "guest": "/code", "read-only": true }, { "host": "/src" }],
             "privileged": true, "cap-add": ["NET_ADMIN"], "devices": ["/dev/kvm"], "env": { "TOKEN": "geheim" },
             "command": ["/sbin/init"], "memory": "1 GiB", "cores": 1.5, "args": ["--read-only"],
             "transport": "ssh", "port": 2222,
@@ -138,6 +144,8 @@ mod tests {
 --add-host tester1:10.77.1.2
 --volume /book/data:/data:ro
 --volume /abs:/abs
+--volume /src:/code:ro
+--volume /src:/src:rw
 --privileged
 --cap-add NET_ADMIN
 --device /dev/kvm

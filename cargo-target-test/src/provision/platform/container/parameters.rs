@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::{
     size::Size,
-    values::{self, Env, EnvName},
+    values::{self, Env, EnvName, Share},
 };
 
 /// Parameters of platform `container`: containers of docker or podman.
@@ -25,6 +25,10 @@ pub struct ContainerParameters {
     pub(super) network: Option<String>,
     /// Files and folders of this host: `host:inside` or `host:inside:ro`; the host's path is relative to the playbook.
     pub(super) mounts: Vec<String>,
+    /// Folders of this host, each `{ host = ".", guest = "/code", read-only = true }`: `host` is relative to the playbook;
+    /// without `guest` the path is that of this host.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) share: Vec<Share>,
     /// Runs the container with the engine's `--privileged`.
     pub(super) privileged: bool,
     /// More Linux capabilities: `NET_ADMIN`.

@@ -1,5 +1,7 @@
 //! A network of an environment before it is started: its machines, their kind, and its addresses.
 
+use std::path::PathBuf;
+
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -9,7 +11,7 @@ use crate::{
     playbook::{EnvironmentNetwork, MachineNetwork, RoleMachine},
     provision::{
         network::{Conditions, NetworkMember, NetworkSpec, RunningNetwork},
-        platform::{InstanceSpec, NetworkKind, values::wrong},
+        platform::{Attach, InstanceSpec, NetworkKind, Nic, values::wrong},
     },
 };
 
@@ -82,6 +84,21 @@ impl ChosenNetwork {
                 },
             },
         }))
+    }
+
+    /// The link of a machine, before the network is started; `None` if the machine is not in it.
+    pub(super) fn link(&self, machine: &str) -> Option<Nic> {
+        let mut members = self.spec.members.iter();
+        let member = members.find(|member| member.unique == machine)?;
+        Some(Nic {
+            network: self.spec.name.clone(),
+            mac: String::new(),
+            address: member.address.clone(),
+            attach: match self.spec.kind {
+                NetworkKind::Switch => Attach::Socket(PathBuf::new()),
+                NetworkKind::Container => Attach::Network(String::new()),
+            },
+        })
     }
 
     /// Starts the network. The networks of an engine have different subnets, those of other environments too.

@@ -8,6 +8,7 @@ use std::{
 use super::{
     super::nic::{Attach, relative},
     CONSOLE, QemuSpec, qmp, seed, serial,
+    share::{SharedFolder, SharedFolders},
 };
 
 /// The choices for one machine.
@@ -18,6 +19,8 @@ pub(super) struct QemuCommand<'a> {
     pub(super) disks: &'a [PathBuf],
     /// The disk for snapshots, which the machine does not see; `None` for the first disk.
     pub(super) state: Option<&'a Path>,
+    /// The folders of this host that the machine mounts.
+    pub(super) shared: &'a SharedFolders,
 }
 
 impl QemuCommand<'_> {
@@ -31,7 +34,7 @@ impl QemuCommand<'_> {
         // A guest that ends by itself leaves its process: one that has ended was killed.
         line.flags("-no-user-config -nodefaults -daemonize -no-shutdown");
         line.pair("-display", "none");
-        line.pair("-machine", machine());
+        self.machine(&mut line);
         line.pair("-accel", accel);
         line.pair("-cpu", if *accel == "kvm" { "host" } else { "max" });
         line.pair("-smp", parameters.cores.to_string());
@@ -65,9 +68,27 @@ impl QemuCommand<'_> {
         line.pair("-serial", "chardev:console");
         line.pair("-qmp", format!("unix:{},server=on,wait=off", qmp::SOCKET));
         self.network(&mut line);
+        self.shared
+            .folders
+            .iter()
+            .for_each(|folder| share(&mut line, folder));
         line.pair("-device", "virtio-rng-pci");
         line.0.extend(parameters.args.iter().map(OsString::from));
         line.0
+    }
+
+    fn machine(&self, line: &mut Arguments) {
+        let mut folders = self.shared.folders.iter();
+        if folders.all(|folder| folder.server.is_none()) {
+            return line.pair("-machine", machine());
+        }
+        // The servers read and write the memory of the machine.
+        let memory = self.spec.parameters.memory.mib();
+        line.pair(
+            "-object",
+            format!("memory-backend-memfd,id=memory,size={memory}M,share=on"),
+        );
+        line.pair("-machine", format!("{},memory-backend=memory", machine()));
     }
 
     fn network(&self, line: &mut Arguments) {
@@ -126,6 +147,34 @@ pub(super) fn link(number: u32) -> String {
     }
 }
 
+/// Offers a folder by each file system.
+fn share(line: &mut Arguments, folder: &SharedFolder) {
+    let tag = &folder.tag;
+    if let Some((socket, _)) = &folder.server {
+        line.pair("-chardev", format!("socket,id={tag},path={socket}"));
+        line.pair(
+            "-device",
+            format!("vhost-user-fs-pci,chardev={tag},tag={tag}"),
+        );
+    }
+    if folder.has_9p {
+        let mode = if folder.share.read_only {
+            ",readonly=on"
+        } else {
+            ""
+        };
+        let host = text(&folder.share.host);
+        line.pair(
+            "-fsdev",
+            format!("local,id={tag}.9p,path={host},security_model=none{mode}"),
+        );
+        line.pair(
+            "-device",
+            format!("virtio-9p-pci,fsdev={tag}.9p,mount_tag={tag}"),
+        );
+    }
+}
+
 fn machine() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "q35",
@@ -159,6 +208,8 @@ fn with_console(append: &str) -> String {
 mod tests {
     use serde_json::json;
 
+    use crate::process::StartedProcess;
+
     use super::{
         super::{
             super::{nic::Nic, values::tests::spec},
@@ -179,6 +230,7 @@ mod tests {
             accel,
             disks,
             state: disks.is_empty().then_some(Path::new("/pool/state")),
+            shared: &SharedFolders::default(),
         };
         let words = machine.arguments();
         let words: Vec<_> = words.iter().map(|word| word.to_str().unwrap()).collect();
@@ -249,6 +301,31 @@ mod tests {
     }
 
     #[test]
+    fn folders_are_offered_by_what_there_is() {
+        let share = json!({ "host": "/src", "guest": "/code", "read-only": true });
+        let folder = |server: Option<&str>, has_9p| SharedFolder {
+            share: serde_json::from_value(share.clone()).unwrap(),
+            tag: "share0".to_owned(),
+            server: server.map(|socket| (socket.to_owned(), StartedProcess::of(1))),
+            has_9p,
+        };
+        let virtiofs =
+            "-chardev socket,id=share0,path=s -device vhost-user-fs-pci,chardev=share0,tag=share0";
+        let by_9p = "-fsdev local,id=share0.9p,path=/src,security_model=none,readonly=on \
+                     -device virtio-9p-pci,fsdev=share0.9p,mount_tag=share0";
+        for (folder, expected) in [
+            (folder(Some("s"), false), virtiofs.to_owned()),
+            (folder(None, true), by_9p.to_owned()),
+            (folder(Some("s"), true), format!("{virtiofs} {by_9p}")),
+        ] {
+            let mut line = Arguments(Vec::new());
+            super::share(&mut line, &folder);
+            let words: Vec<_> = line.0.iter().map(|word| word.to_str().unwrap()).collect();
+            assert_eq!(words.join(" "), expected);
+        }
+    }
+
+    #[test]
     fn links_to_networks_follow_the_link_of_the_tool() {
         let nic = |mac: &str, attach| Nic {
             network: "lab".to_owned(),
@@ -268,6 +345,7 @@ mod tests {
             accel: "tcg",
             disks: &[],
             state: None,
+            shared: &SharedFolders::default(),
         };
         command.network(&mut line);
         let expected = [

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::{
     size::Size,
-    values::{self, Env, Limit},
+    values::{self, Env, Limit, Share},
 };
 
 /// Parameters of platform `qemu`: virtual machines on this host.
@@ -27,6 +27,10 @@ pub struct QemuParameters {
     pub(super) cores: NonZeroU32,
     /// More disks: a size (`"1 GiB"`) for an empty disk, or an image as for `image`.
     pub(super) disks: Vec<Disk>,
+    /// Folders of this host, each `{ host = ".", guest = "/code", read-only = true }`: `host` is relative to the playbook;
+    /// without `guest` the path is that of this host. The machine mounts them by virtiofs or 9p, and cannot be restored.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) share: Vec<Share>,
     /// The login name.
     #[serde(deserialize_with = "login")]
     pub(super) user: String,
@@ -79,6 +83,7 @@ impl Default for QemuParameters {
             memory: Size(512 << 20),
             cores: NonZeroU32::MIN,
             disks: Vec::new(),
+            share: Vec::new(),
             user: "root".to_owned(),
             identity: None,
             env: Env::new(),

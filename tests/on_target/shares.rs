@@ -1,0 +1,127 @@
+//! Machines that show folders of this host, whose tests need no copies.
+
+use std::{fs, path::Path};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{in_container, on_instance, paths::APP};
+use crate::support::{
+    Outcome, Project, eventually, here,
+    vm::{self, Images},
+};
+
+const SHARES: &str = include_str!("../crates/on_target/shares.rs");
+
+fn project(name: &str) -> Project {
+    let written = Project::new(name)
+        .file(&format!("src/bin/{name}-app.rs"), APP)
+        .file(
+            "tests/shares.rs",
+            &SHARES.replace("the-app", &format!("{name}-app")),
+        )
+        .file("tests/data/greeting", "hello\n");
+    let _ = fs::remove_file(written.path("written-by-on-target"));
+    written
+}
+
+/// The key that shares the workspace at its own path, and its tests at another.
+fn share(project: &Project) -> String {
+    let projects = project.path("");
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    assert!(projects.starts_with(folder));
+    format!(
+        "share = [{{ host = {folder:?} }}, {{ host = {:?}, guest = \"/code\", read-only = true }}]\n",
+        project.path("tests")
+    )
+}
+
+#[track_caller]
+fn run(project: &Project, args: &[&str]) -> Outcome {
+    project.tool(args).patience(vm::PATIENCE).run()
+}
+
+/// The test ran in the folder of this host, and nothing was copied.
+#[track_caller]
+fn ran_in_the_folder(run: Outcome, project: &Project) {
+    run.code(0)
+        .line_with(&["PASS", "is_in_the_shared_folder[it]"])
+        .never_says("KiB) to it-0");
+    let written = fs::read_to_string(project.path("written-by-on-target"));
+    assert_eq!(written.expect("a file on this host"), "it-0");
+}
+
+#[test]
+fn a_container_shows_the_workspace() {
+    let project = project("shares-container");
+    let share = share(&project);
+    let Some((project, _engine)) = in_container(project, &share) else {
+        return;
+    };
+    let shared = ["-E", "test(is_in_the_shared_folder)", "--keep-targets"];
+    ran_in_the_folder(run(&project, &shared), &project);
+    let there = on_instance(
+        &project,
+        "cat /code/data/greeting; touch /code/x; find /tmp/target-test-programs-0 -name 'shares-*'",
+    );
+    assert_eq!(there, "hello\n");
+    project.run(&["--delete-targets"]).code(0);
+    let missing = project.playbook("[[targets]]\nname = \"it\"\nplatform = \"container\"\nimage = \"x\"\nshare = [{ host = \"gone\" }]\n");
+    missing
+        .run(&["check"])
+        .code(78)
+        .says("`share` of target `it`: folder not found: `");
+    let local = missing
+        .playbook("[[targets]]\nname = \"it\"\nplatform = \"local\"\nshare = [{ host = \".\" }]\n");
+    local.run(&["check"]).code(78).says("unknown key `share`");
+}
+
+/// The servers of the shared folders of a project's machines.
+fn servers(project: &Project) -> Vec<Pid> {
+    let folder = format!("TARGET_TEST_FOLDER={}/", project.private("pool").display());
+    let is_server = |pid: &str| {
+        let read = |name: &str| fs::read(format!("/proc/{pid}/{name}")).unwrap_or_default();
+        let (line, environment) = (read("cmdline"), read("environ"));
+        let ours = String::from_utf8_lossy(&environment).contains(&folder);
+        ours && String::from_utf8_lossy(&line).contains("virtiofsd")
+    };
+    let processes = fs::read_dir("/proc").expect("/proc").flatten();
+    let pids = processes.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    pids.filter(|pid| is_server(pid))
+        .filter_map(|pid| Pid::from_raw(pid.parse().ok()?))
+        .collect()
+}
+
+#[test]
+fn a_virtual_machine_shows_the_workspace() {
+    let Some(images) = here(Images::build()) else {
+        return;
+    };
+    let target = images.target("it");
+    let project = project("shares-vm");
+    let share = share(&project);
+    let project = project.playbook(&format!("{target}{share}"));
+    let dying = project.tool(["up", "it"]).start();
+    eventually("a server", || !servers(&project).is_empty());
+    dying.signal_group(Signal::KILL);
+    dying.wait();
+    project.run(&["--delete-targets"]).code(0);
+    assert_eq!(servers(&project), []);
+    ran_in_the_folder(run(&project, &["--keep-targets"]), &project);
+    let [.., last] = servers(&project)[..] else {
+        panic!("no server");
+    };
+    kill_process(last, Signal::KILL).expect("a server");
+    run(&project, &["up", "it"])
+        .code(0)
+        .says("the server of a shared folder has ended");
+    project.run(&["--delete-targets"]).code(0);
+    assert_eq!(servers(&project), []);
+    let blocked = target.replace("console=ttyS0", "console=ttyS0 module_blacklist=virtiofs");
+    let project = project.playbook(&format!("{blocked}retries = 0\n{share}"));
+    run(&project, &["up", "it"])
+        .code(69)
+        .says("`it-0` cannot mount the share `")
+        .says("virtiofs: ")
+        .says("9p: ");
+    assert_eq!(servers(&project), []);
+}
