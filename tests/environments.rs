@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::process::ExitStatusExt};
 
-use crate::support::{Project, container::Engine, here, vm};
+use crate::support::{Project, container::Engine, feed, here, vm};
 
 /// Tests of an environment.
 const LAN: &str = include_str!("crates/environments/lan.rs");
@@ -42,6 +42,23 @@ name = "vlan93"
 test = "vlan"
 params = { vlan = 93 }
 "#;
+
+const ORCHESTRATION: &str = "[orchestration]\ndescriptions = \"descriptions\"\n";
+
+/// Faults of the links of a machine: the first one ends when it was seen.
+const DISTURBS: &str = r#"{
+    "test_name": "disturbs",
+    "duration": "10m",
+    "grace": "1m",
+    "fail": "fast",
+    "events": [
+        { "name": "lose_frames", "params": { "machine": "tester1", "seconds": 600, "share": 1 } },
+        { "name": "sees_silence" },
+        { "name": "delay_link", "at_startup": false, "at_teardown": true,
+          "params": { "machine": "tester1", "seconds": 0.1, "millis": 100 } },
+        { "name": "cut_link", "at_startup": false, "at_teardown": true, "params": { "seconds": 0.1 } }
+    ]
+}"#;
 
 fn project(name: &str) -> Project {
     Project::new(name)
@@ -120,14 +137,37 @@ fn virtual_machines_are_one_unit_on_networks_of_their_own() {
                  roles.tester = { target = \"it\", count = 2, networks = [\"lan\", \"bare\"] }\n";
     let project = Project::new("environments-net")
         .file("tests/net.rs", NET)
-        .playbook(&format!("{}{roles}", images.target("it")));
+        .file("descriptions/disturbs.json", DISTURBS)
+        .playbook(&format!("{}{roles}{ORCHESTRATION}", images.target("it")));
     let run = |args: &[&str]| project.tool(args).patience(vm::PATIENCE).run();
     run(&["--keep-targets", "-E", "test(restored)"])
         .code(0)
         .says("saving a snapshot")
         .line_with(&["instance-seconds: net "])
         .never_says("instances)");
-    let run = run(&["reaches", "is_bare", "is_slow"]).code(0);
+    let faulty = [
+        "--keep-targets",
+        "--run-ignored",
+        "all",
+        "-E",
+        "test(dies_cut) + test(disturbs)",
+    ];
+    run(&faulty)
+        .code(100)
+        .line_with(&["2 cases: ", "2 failed", "0 infra"])
+        .says("ended by the first error after")
+        .says("sees_silence: no frame arrives")
+        .says("cut_link: failed to choose a machine of the environment: `params` need `machine`");
+    let events = feed::events(&project.path("target-test.toml"));
+    let results = feed::results(&events, "disturbs");
+    let ends = [
+        "sees_silence/fail",
+        "lose_frames/pass",
+        "delay_link/pass",
+        "cut_link/fail",
+    ];
+    assert_eq!(results, ends);
+    let run = run(&["reaches", "is_bare", "is_slow", "has_faults_of_links"]).code(0);
     run.line_with(&["Target", "net", "kept"])
         .never_says("recycled");
     project.run(&["targets"]).says("no targets");

@@ -7,10 +7,10 @@ mod links;
 
 use std::{fs, path::Path};
 
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::support::{Project, browser::Browser, eventually, examples, feed, here, repository};
+use rustix::process::{Pid, Signal, kill_process};
 
 const TIMED: &str = include_str!("crates/orchestrations/timed.rs");
 const EVENTS: &str = include_str!("crates/orchestrations/events.rs");
@@ -56,6 +56,13 @@ grace = "300ms"
 events = [{ name = "never_ends" }, { name = "collects", at_startup = false, at_teardown = true }]
 "#;
 
+const LATE: &str = r#"
+test_name = "late"
+duration = "200ms"
+grace = "1s"
+events = [{ name = "is_late" }, { name = "collects", at_startup = false, at_teardown = true }]
+"#;
+
 const SPREADS: &str = r#"
 test_name = "spreads"
 duration = "200ms"
@@ -97,6 +104,7 @@ fn project() -> Project {
         .file("descriptions/panics.toml", PANICS)
         .file("descriptions/fails_fast.toml", FAILS_FAST)
         .file("descriptions/hangs.toml", HANGS)
+        .file("descriptions/late.toml", LATE)
         .file("descriptions/lasts.toml", LASTS)
         .file("descriptions/spreads.toml", SPREADS)
         .playbook(PLAYBOOK)
@@ -109,19 +117,6 @@ fn ledger(project: &Project) -> Vec<String> {
 
 fn count(lines: &[String], line: &str) -> usize {
     lines.iter().filter(|one| *one == line).count()
-}
-
-/// The sub-results of a case in the feed, as `path/verdict`.
-fn results(events: &[Value], test: &str) -> Vec<String> {
-    let of_test = feed::of_kind(events, "sub-result").into_iter();
-    let of_test = of_test.filter(|event| event["attempt"]["case"]["test"] == test);
-    let line = |event: &Value| {
-        let path = event["result"]["path"].as_array().expect("a path").iter();
-        let path: Vec<_> = path.filter_map(Value::as_str).collect();
-        let verdict = event["result"]["verdict"].as_str().unwrap_or_default();
-        format!("{}/{verdict}", path.join("/"))
-    };
-    of_test.map(line).collect()
 }
 
 /// Several orchestrations share one pool. A plain run starts none of them.
@@ -140,7 +135,7 @@ fn orchestrations_run_their_events_and_say_how_they_ended() {
     run(&[]).code(4);
     assert_eq!(ledger(&project), [""; 0]);
 
-    let names = ["works", "panics", "fails_fast", "hangs", "spreads"];
+    let names = ["works", "panics", "fails_fast", "hangs", "late", "spreads"];
     let arguments = names.iter().flat_map(|name| ["--run-orch", name]);
     let outcome = run(&arguments.collect::<Vec<_>>()).code(100);
     let outcome = outcome
@@ -149,6 +144,9 @@ fn orchestrations_run_their_events_and_say_how_they_ended() {
         .line_with(&["FAIL", "panics[here]"])
         .line_with(&["FAIL", "fails_fast[here]"])
         .line_with(&["FAIL", "hangs[here]"])
+        .line_with(&["FAIL", "late[here]"])
+        .says("timed out after 4s")
+        .says("orchestration `late`: interrupted after ")
         .says("breaks: panicked: broken on purpose")
         .says("ended by the first error after 1s of 10m")
         .says("reports: a frame is missing")
@@ -159,23 +157,28 @@ fn orchestrations_run_their_events_and_say_how_they_ended() {
     let given = "reported takes: device \"/clips/a b.mp4\" 3 2.5 x true [1, -2] None 640 None";
     assert_eq!(count(&lines, given), 1, "{lines:#?}");
     assert_eq!(count(&lines, "linked"), 3, "{lines:#?}");
+    let reported = "reported linked: from another crate";
+    let of_linked = (count(&lines, "queued linked"), count(&lines, reported));
+    assert_eq!(of_linked, (3, 3), "{lines:#?}");
     assert_eq!(count(&lines, "2 machines"), 1, "{lines:#?}");
     assert_eq!(
         (count(&lines, "plays device"), count(&lines, "played")),
         (3, 3)
     );
-    assert_eq!(count(&lines, "collected"), 3, "{lines:#?}");
+    assert_eq!(count(&lines, "collected"), 4, "{lines:#?}");
     // One device for each orchestration. That of the event that never ended is torn down by the broker.
     assert_eq!(
         (count(&lines, "up device"), count(&lines, "down device")),
         (4, 4),
         "{lines:#?}"
     );
-    assert_eq!(count(&lines, "down linked_device"), 1, "{lines:#?}");
+    for fixture in ["linked_device", "slow_device"] {
+        assert_eq!(count(&lines, &format!("down {fixture}")), 1, "{lines:#?}");
+    }
 
     let playbook = project.path("target-test.toml");
     let events = feed::events(&playbook);
-    let works = results(&events, "works");
+    let works = feed::results(&events, "works");
     for line in [
         "takes/pass",
         "takes/info/pass",
@@ -185,16 +188,33 @@ fn orchestrations_run_their_events_and_say_how_they_ended() {
     ] {
         assert_eq!(count(&works, line), 1, "{works:?}");
     }
-    assert_eq!(count(&works, "linked/pass"), 3, "{works:?}");
-    assert_eq!(count(&results(&events, "panics"), "breaks/fail"), 1);
+    for line in ["linked/pass", "linked/info/pass"] {
+        assert_eq!(count(&works, line), 3, "{works:?}");
+    }
+    assert_eq!(count(&feed::results(&events, "panics"), "breaks/fail"), 1);
     assert_eq!(
-        count(&results(&events, "fails_fast"), "reports/error/fail"),
+        count(&feed::results(&events, "fails_fast"), "reports/error/fail"),
         1
     );
     let records = feed::of_kind(&events, "record");
     assert_eq!(records.len(), 1, "{records:?}");
     let report = fs::read_to_string(feed::folder(&playbook).join("report.html"));
     assert!(report.expect("a report").contains("never_ends"));
+    let history = |part: &str| {
+        let shown = run(&["history", part, "--json"]).code(0).stdout;
+        serde_json::from_str::<Value>(&shown).expect("JSON")
+    };
+    let works = &history("works[here]")[0];
+    let count = serde_json::json!({ "name": "count", "value": 3.0 });
+    assert_eq!(works["metrics"][0], count, "{works:#}");
+    let breaks = &history("panics[here]/breaks")[0];
+    assert_eq!(breaks["verdict"], "fail", "{breaks:#}");
+    assert!(
+        breaks["reason"]
+            .as_str()
+            .is_some_and(|reason| reason.contains("broken on purpose")),
+        "{breaks:#}"
+    );
 }
 
 /// Ctrl-C ends an orchestration in order; a kill leaves its fixtures to the broker.
@@ -219,19 +239,43 @@ fn interrupted_and_killed_orchestrations_are_torn_down() {
     let ended = feed::of_kind(&events, "attempt-ended");
     let message = ended.last().expect("an attempt")["result"]["message"].to_string();
     assert!(message.contains("interrupted after "), "{ended:?}");
-    let lines = ledger(&project);
-    assert_eq!(
-        lines[1..],
-        ["plays device", "played", "collected", "down device"],
-        "{lines:?}"
-    );
+    let up = ["up device", "up player", "plays device"];
+    let down = ["down player", "down device"];
+    let all = [&up[..], &["played", "collected"], &down].concat();
+    assert_eq!(ledger(&project), all);
 
     let started = start();
+    // Another run on the same pool is not disturbed.
+    let other = project
+        .tool(["--run-orch", "spreads"])
+        .env("LEDGER", project.private("other"));
+    other.run().code(0).line_with(&["PASS", "spreads[pair]"]);
     let test = test_process("lasts");
     kill_process(test, Signal::KILL).expect("the test is killed");
     started.wait().code(100).says("SIGKILL");
-    let lines = ledger(&project);
-    assert_eq!(lines[1..], ["plays device", "down device"], "{lines:?}");
+    assert_eq!(ledger(&project), [&up[..], &down].concat());
+    project.run(&["targets"]).code(0).says("no targets");
+
+    let project = project.file(
+        "descriptions/lasts.toml",
+        &LASTS.replace("total_hours = 3", "duration = \"100ms\""),
+    );
+    let _ = fs::remove_file(project.private("ledger"));
+    let plain = project.cargo([
+        "test",
+        "--test",
+        "timed",
+        "--",
+        "--ignored",
+        "--exact",
+        "lasts",
+    ]);
+    let plain = plain
+        .env("LEDGER", project.private("ledger"))
+        .env("TARGET_TEST_TARGET", "here");
+    plain.run().code(0);
+    assert_eq!(ledger(&project), all);
+    project.file("descriptions/lasts.toml", LASTS);
 }
 
 /// The description of the seed: 3 hours with a run every 300 s are 36 runs, at 600 times the speed.
@@ -259,7 +303,7 @@ fn the_example_plays_for_three_hours() {
             " of 3h, next: start_playback in ",
         ]);
     let events = feed::events(Path::new(playbook));
-    let results = results(&events, "my_orchestration_test");
+    let results = feed::results(&events, "my_orchestration_test");
     let played = count(&results, "start_playback/pass");
     // A busy host may be too slow for some.
     let text = serde_json::to_string(&events).expect("JSON");
@@ -315,11 +359,13 @@ fn test_process(name: &str) -> Pid {
 /// Wrong descriptions are errors at their places, before anything is deployed.
 #[test]
 fn wrong_descriptions_are_refused_before_a_deploy() {
-    let project = project();
+    let sources = format!("{PLAYBOOK}orchestration_sources = \"tests/events.py, more.py\"\n");
+    let project = project().playbook(&sources);
     project
         .run(&["--load-orch"])
         .code(0)
-        .says("6 orchestrations are valid");
+        .says("`orchestration_sources` is ignored: events are compiled into the tests")
+        .says("7 orchestrations are valid");
     project
         .run(&["--run-orch", "work"])
         .code(2)
@@ -338,13 +384,6 @@ fn wrong_descriptions_are_refused_before_a_deploy() {
             .says("`rate` of event `takes`: missing")
             .never_says("Starting");
     }
-    // The others still run.
-    let project = project.file("descriptions/works.json", &WORKS.replace("plays", "playes"));
-    project
-        .run(&["--load-orch"])
-        .code(78)
-        .says("unknown event `playes`")
-        .says("did you mean `plays`?");
     let project = project.file(
         "descriptions/works.json",
         &WORKS.replace("\"works\"", "\"other\""),
@@ -353,15 +392,29 @@ fn wrong_descriptions_are_refused_before_a_deploy() {
         .run(&["--load-orch"])
         .code(78)
         .says("`test_name` is `other`, but the file is named `works.json`");
-    let project = project.file("descriptions/works.json", WORKS).file(
-        "descriptions/other.toml",
-        &PANICS.replace("\"panics\"", "\"other\""),
-    );
+    // All problems at once.
+    let project = project
+        .file("descriptions/works.json", &WORKS.replace("plays", "playes"))
+        .file(
+            "descriptions/other.toml",
+            &PANICS.replace("\"panics\"", "\"other\""),
+        );
+    fs::remove_file(project.path("descriptions/spreads.toml")).expect("removed");
     let message = "description `other` has no test: add `orchestration!(\"other\");` to one";
-    project.run(&["--load-orch"]).code(78).says(message);
+    let missing = "orchestration `spreads` has no description: add `spreads.json`";
+    project
+        .run(&["--load-orch"])
+        .code(78)
+        .says(&format!("error: {message}"))
+        .says(&format!("error: {missing}"))
+        .says("error: unknown event `playes`")
+        .says("did you mean `plays`?");
+    // The others still run.
+    let project = project.file("descriptions/works.json", WORKS);
     let run = project
         .tool(["--run-orch", "panics"])
         .env("LEDGER", project.private("ledger"));
-    run.run().code(100).says(&format!("warning: {message}"));
+    let warned = run.run().code(100).says(&format!("warning: {message}"));
+    warned.says(&format!("warning: {missing}"));
     fs::remove_file(project.path("descriptions/other.toml")).expect("removed");
 }

@@ -443,7 +443,7 @@ pub mod __private {
         },
         harness::*,
         orchestration::{EVENTS, EventParams, FIXTURES, Registration, TargetEvent},
-        target::last,
+        target::{last, machine_of},
         verdict::{TestEnd, skip_now},
     };
 }

@@ -4,20 +4,27 @@ use crate::support::{Project, container::Engine, feed, here, repository, vm};
 
 const FAULTS: &str = include_str!("../crates/orchestrations/faults.rs");
 
-const FAULTY: &str = r#"
-test_name = "faulty"
-duration = "1s"
-
-[[events]]
-name = "pause_target"
-params = { seconds = 0.3 }
-
-[[events]]
-name = "jump_clock"
-at_startup = false
-at_teardown = true
-params = { seconds = 0.1, by = 60 }
-"#;
+/// All ready-made events of a machine, one after the other.
+const FAULTY: &str = r#"{
+    "test_name": "faulty",
+    "duration": "1s",
+    "grace": "2m",
+    "events": [
+        { "name": "pause_target", "params": { "seconds": 0.3 } },
+        { "name": "mounts", "at_startup": false, "at_teardown": true },
+        { "name": "fill_disk", "at_startup": false, "at_teardown": true,
+          "params": { "seconds": 0.1, "folder": "/tmp/filled" } },
+        { "name": "press_memory", "at_startup": false, "at_teardown": true,
+          "params": { "seconds": 0.1, "mebibytes": 10 } },
+        { "name": "jump_clock", "at_startup": false, "at_teardown": true, "params": { "seconds": 0.1, "by": 60 } },
+        { "name": "drift_clock", "at_startup": false, "at_teardown": true,
+          "params": { "seconds": 0.1, "every": 10, "gains": true } },
+        { "name": "notes_boot", "at_startup": false, "at_teardown": true },
+        { "name": "cut_power", "at_startup": false, "at_teardown": true },
+        { "name": "is_booted_again", "at_startup": false, "at_teardown": true },
+        { "name": "cut_link", "at_startup": false, "at_teardown": true, "params": { "seconds": 0.1 } }
+    ]
+}"#;
 
 fn project(name: &str, playbook: &str) -> Project {
     let fixtures = repository().join("target-fixtures");
@@ -29,7 +36,7 @@ fn project(name: &str, playbook: &str) -> Project {
     Project::new(name)
         .file("Cargo.toml", &manifest)
         .file("tests/faults.rs", FAULTS)
-        .file("descriptions/faulty.toml", FAULTY)
+        .file("descriptions/faulty.json", FAULTY)
         .playbook(&format!(
             "{playbook}\n[orchestration]\ndescriptions = \"descriptions\"\n"
         ))
@@ -52,15 +59,42 @@ fn a_virtual_machine_has_all_faults() {
         "--",
         "--skip",
         "dies_paused",
+        "--skip",
+        "stays_full",
         "--include-ignored",
     ])
     .code(0)
-    .line_with(&["6 cases: 6 passed", "0 infra"]);
+    .line_with(&["6 cases: 5 passed, 1 skipped", "0 infra"])
+    .says("fault `link-cut` needs a network of an environment: target `it` has only its management link");
     let events = feed::events(&project.path("target-test.toml"));
+    let results = feed::results(&events, "faulty");
+    let passed = [
+        "pause_target",
+        "mounts",
+        "fill_disk",
+        "press_memory",
+        "jump_clock",
+        "drift_clock",
+        "notes_boot",
+        "cut_power",
+        "is_booted_again",
+    ];
+    let passed = passed.map(|event| format!("{event}/pass"));
+    assert_eq!(
+        results,
+        [&passed[..], &["cut_link/skip".to_owned()]].concat()
+    );
     let deployed = feed::of_kind(&events, "deploy-ended");
     let is_kept = |event: &&serde_json::Value| event["reused"] == true;
     assert!(deployed.iter().all(is_kept), "{deployed:?}");
-    project.run(&["--delete-targets"]).code(0);
+    run(&["stays_full"]).code(0);
+    let events = feed::events(&project.path("target-test.toml"));
+    let dirty = serde_json::json!(feed::of_kind(&events, "dirty")).to_string();
+    assert!(
+        dirty.contains("failed to end fault `disk` of `it-0`"),
+        "{dirty}"
+    );
+    project.run(&["targets"]).code(0).says("no targets");
 }
 
 /// This machine has none, unless the playbook says so: then the test runs.
@@ -72,10 +106,10 @@ fn this_machine_has_no_faults() {
         .run(&[])
         .code(0)
         .says("fault `pause` is not allowed on target `here` of platform `local`")
-        .line_with(&["6 cases: 0 passed, 6 skipped"]);
+        .line_with(&["7 cases: 0 passed, 7 skipped"]);
     let project = project.playbook(&format!("{target}faults = [\"pause\", \"cloak\"]\n"));
     project.run(&[]).code(78).says(
-        "unknown value `cloak`, expected one of `pause`, `power-cut`, `clock`, `disk`, `memory`",
+        "unknown value `cloak`, expected one of `pause`, `power-cut`, `clock`, `disk`, `memory`, `link-cut`, `link-delay`, `link-loss`",
     );
     let project = project.playbook(&format!("{target}faults = [\"pause\"]\n"));
     project
@@ -84,17 +118,24 @@ fn this_machine_has_no_faults() {
         .says("platform `local` cannot pause `here-0`");
 }
 
-/// A container can be paused; its clock is that of this host.
+/// A container can be paused, and runs out of disk and memory within limits of its own; its clock is that of this host.
 #[test]
-fn a_container_can_be_paused() {
+fn a_container_has_the_faults_of_its_own_limits() {
     let Some(engine) = here(Engine::start()) else {
         return;
     };
-    let project = project("faulty-container", &engine.target("box"));
+    let limits = "memory = \"64 MiB\"\nargs = [\"--tmpfs=/tmp/small:size=4m\"]\n";
+    let playbook = format!("{}{}{limits}", engine.target("bare"), engine.target("box"));
+    let project = project("faulty-container", &playbook);
     project
-        .run(&["pauses", "jumps", "presses"])
+        .run(&["pauses", "jumps", "presses", "fills", "cuts_its_link"])
         .line_with(&["PASS", "pauses[box]"])
+        .line_with(&["PASS", "presses[box]"])
+        .line_with(&["PASS", "fills[box]"])
+        .line_with(&["FAIL", "fills[bare]"])
         .says("fault `clock` is not allowed on target `box` of platform `container`")
-        .says("has no limit: set `memory`");
+        .says("fault `link-cut` needs a network of an environment: target `box` has only its management link")
+        .says("`bare-0` has no limit: set `memory`")
+        .says("the file system is that of this host");
     project.run(&["--delete-targets"]).code(0);
 }

@@ -38,3 +38,16 @@ pub(crate) fn of_kind<'e>(events: &'e [Value], kind: &str) -> Vec<&'e Value> {
     let is_it = |event: &&Value| event["event"] == kind;
     events.iter().filter(is_it).collect()
 }
+
+/// The sub-results of a case, in order, as `path/verdict`.
+pub(crate) fn results(events: &[Value], test: &str) -> Vec<String> {
+    let of_test = of_kind(events, "sub-result").into_iter();
+    let of_test = of_test.filter(|event| event["attempt"]["case"]["test"] == test);
+    let line = |event: &Value| {
+        let path = event["result"]["path"].as_array().expect("a path").iter();
+        let path: Vec<_> = path.filter_map(Value::as_str).collect();
+        let verdict = event["result"]["verdict"].as_str().unwrap_or_default();
+        format!("{}/{verdict}", path.join("/"))
+    };
+    of_test.map(line).collect()
+}

@@ -134,7 +134,7 @@ pub(super) struct Common {
     #[schemars(with = "String", extend("enum" = ["host", "target"]))]
     pub(super) runs_on: Option<TestSide>,
     /// Faults that tests may cause on the instances by `target.faults()`, beside those that the platform allows: `"pause"`,
-    /// `"power-cut"`, `"clock"`, `"disk"`, `"memory"`.
+    /// `"power-cut"`, `"clock"`, `"disk"`, `"memory"`, `"link-cut"`, `"link-delay"`, `"link-loss"`.
     #[schemars(with = "Vec<String>")]
     pub(super) faults: Option<Vec<FaultKind>>,
     /// The triple that programs of tests are built for: `"aarch64-unknown-linux-gnu"`. Default: the one of the tests.

@@ -21,7 +21,9 @@ use target_fixtures::wire::{FaultKind, Instance, Question, ShellCommand};
 use tokio::sync::watch;
 
 use self::{crash::CrashWindow, fault::Undo};
-use super::{describe, platform::Platforms, pool::Record, prepare::DeployedInstance};
+use super::{
+    describe, network::RunningNetwork, platform::Platforms, pool::Record, prepare::DeployedInstance,
+};
 use crate::{
     connect::{
         self, CommandOutput, CommandStdin, LiveConnection, Reach, Running, Transport, own_command,
@@ -42,6 +44,8 @@ pub struct Machine {
     /// The mark on every process that is started on the machine.
     mark: Arc<str>,
     role: Option<String>,
+    /// The networks of its environment that the machine is in.
+    networks: Arc<[RunningNetwork]>,
 }
 
 /// The state that all clones of a machine share.
@@ -113,7 +117,18 @@ impl Machine {
             }),
             mark: mark.into(),
             role: None,
+            networks: Arc::default(),
         }
+    }
+
+    /// The same machine, on those networks of its environment that it is in.
+    #[must_use]
+    pub(super) fn on_networks(mut self, all: &[RunningNetwork]) -> Self {
+        if let Some(name) = self.place_name() {
+            let own = all.iter().filter(|network| network.has(&name));
+            self.networks = own.cloned().collect();
+        }
+        self
     }
 
     /// The same machine with the mark and the role of a lease.

@@ -23,7 +23,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-pub use self::conditions::{Conditions, NetworkFault};
+pub use self::conditions::{Conditions, LinkFault, NetworkFault};
 pub(crate) use self::serve::serve;
 use self::serve::{SwitchPlan, SwitchRequest};
 use super::platform::{
@@ -263,8 +263,7 @@ impl RunningNetwork {
             place,
             ..
         } = &self.spec;
-        let number = members.iter().position(|member| member.name == machine);
-        let number = number.ok_or_else(|| self.unknown(machine))?;
+        let number = self.number(machine)?;
         let attach = match self.medium {
             Medium::Switch(_) => Attach::Socket(place.scratch.join(number.to_string())),
             Medium::Container { .. } => Attach::Network(place.unique.clone()),
@@ -297,6 +296,12 @@ impl RunningNetwork {
         }
     }
 
+    /// True if the machine is in the network.
+    pub(super) fn has(&self, machine: &str) -> bool {
+        let mut members = self.spec.members.iter();
+        members.any(|member| member.name == machine)
+    }
+
     /// Adds a fault to the network, until [`RunningNetwork::heal`].
     ///
     /// # Errors
@@ -305,12 +310,13 @@ impl RunningNetwork {
         match &self.medium {
             Medium::Switch(_) => self.ask(&SwitchRequest::Fault(fault)),
             Medium::Container { engine } => {
-                let alone = self.isolated(&fault)?;
-                let engine = Engine(engine.clone());
-                match engine.is_in(&self.spec.place.unique, &alone.unique)? {
-                    true => engine.leave(&self.spec.place.unique, &alone.unique),
-                    false => Ok(()),
-                }
+                let (number, connected) = match &fault {
+                    NetworkFault::Link(machine, LinkFault::Cut(cut)) => {
+                        (self.number(machine)?, !cut)
+                    }
+                    fault => (self.isolated(fault)?, false),
+                };
+                self.connect(&Engine(engine.clone()), number, connected)
             }
         }
     }
@@ -335,18 +341,23 @@ impl RunningNetwork {
             Medium::Switch(_) => self.ask(&SwitchRequest::Heal),
             Medium::Container { engine } => {
                 let engine = Engine(engine.clone());
-                let network = &self.spec.place.unique;
-                let mut members = self.spec.members.iter().enumerate();
-                members.try_for_each(|(number, member)| {
-                    match engine.is_in(network, &member.unique)? {
-                        true => Ok(()),
-                        false => {
-                            let mac = mac(network, number);
-                            engine.join(network, &member.unique, (member.ip(), &mac))
-                        }
-                    }
-                })
+                let mut members = 0..self.spec.members.len();
+                members.try_for_each(|number| self.connect(&engine, number, true))
             }
+        }
+    }
+
+    /// Connects a container to the network, or disconnects it.
+    fn connect(&self, engine: &Engine, number: usize, connected: bool) -> Result<()> {
+        let member = &self.spec.members[number];
+        let (network, container) = (&self.spec.place.unique, &member.unique);
+        match (engine.is_in(network, container)?, connected) {
+            (false, true) => {
+                let mac = mac(network, number);
+                engine.join(network, container, (member.ip(), &mac))
+            }
+            (true, false) => engine.leave(network, container),
+            _ => Ok(()),
         }
     }
 
@@ -359,7 +370,7 @@ impl RunningNetwork {
     }
 
     /// The container that a partition separates from all others: an engine can only disconnect one from the network.
-    fn isolated(&self, fault: &NetworkFault) -> Result<&NetworkMember> {
+    fn isolated(&self, fault: &NetworkFault) -> Result<usize> {
         let NetworkFault::Partition(one, other) = fault else {
             return Err(self.not_for_containers("delay, loss and rate"));
         };
@@ -367,12 +378,7 @@ impl RunningNetwork {
             ([alone], others) | (others, [alone]) => (alone, others),
             _ => return Err(self.not_for_containers("a partition of groups")),
         };
-        let found = self
-            .spec
-            .members
-            .iter()
-            .find(|member| member.name == *alone);
-        let found = found.ok_or_else(|| self.unknown(alone))?;
+        let found = self.number(alone)?;
         let rest = self
             .spec
             .members
@@ -384,6 +390,13 @@ impl RunningNetwork {
             true => Ok(found),
             false => Err(self.not_for_containers("a partition of groups")),
         }
+    }
+
+    /// The number of a machine among the members.
+    fn number(&self, machine: &str) -> Result<usize> {
+        let mut members = self.spec.members.iter();
+        let found = members.position(|member| member.name == machine);
+        found.ok_or_else(|| self.unknown(machine))
     }
 
     fn not_for_containers(&self, what: &str) -> Error {

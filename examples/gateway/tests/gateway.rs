@@ -45,7 +45,7 @@ fn clients_are_hidden(env: &Environment) -> Result<()> {
         .interface(outside.interface("server")?)
         .start()?;
     for client in env.targets("client") {
-        let ping = net::ping(client, server).interface(inside.interface("client1")?);
+        let ping = net::ping(client, "server").interface(inside.interface("client1")?);
         // The playbook delays both ways on the outer network.
         assert!(ping.run()?.average >= Duration::from_millis(20));
     }
@@ -67,10 +67,9 @@ fn ports_are_redirected(env: &Environment) -> Result<()> {
     let ports = [(8001, 80), (8002, 81), (8003, 82)];
     let rules = ports.map(|(from, to)| format!("redirect tcp {from} SERVER:{to}\n"));
     start(env, &format!("hide OUTSIDE\n{}", rules.concat()))?;
-    let gateway = env.network("inside").address("gateway")?;
     for (from, to) in ports {
         let mut server = net::tcp_server(&env["server"], to).reply(to).start()?;
-        let answer = net::connect(&env["client1"], gateway, from)
+        let answer = net::connect(&env["client1"], "gateway", from)
             .send("hello")
             .run()?;
         assert_eq!(answer, to.to_string());

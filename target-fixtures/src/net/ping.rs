@@ -83,12 +83,13 @@ impl Ping<'_> {
         }
         let output = command.arg(&self.to).allow_failure().run()?;
         let pings = read(&output.stdout).filter(|pings| pings.received > 0);
-        pings.ok_or_else(|| {
+        let none = || {
             let (to, from) = (&self.to, self.from.instance());
             let said = output.stderr.trim();
             let said = if said.is_empty() { "no reply" } else { said };
-            no_packet(format!("ping `{to}` from `{from}`: {said}")).placed()
-        })
+            no_packet(format!("ping `{to}` from `{from}`: {said}"))
+        };
+        pings.ok_or_else(none).placed()
     }
 }
 

@@ -25,6 +25,14 @@ impl Clock {
         }
     }
 
+    /// A clock whose host slept for this time since its start.
+    #[cfg(test)]
+    pub(super) fn after_sleep(slept: Duration) -> Self {
+        let mut clock = Self::start(1.0);
+        clock.wall.started -= slept;
+        clock
+    }
+
     /// The described time since the start.
     pub(super) fn elapsed(&self) -> Duration {
         self.started.elapsed().mul_f64(self.scale)

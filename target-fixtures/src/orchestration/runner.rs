@@ -86,10 +86,14 @@ pub(super) enum Stop {
 impl Runner {
     /// Runs the orchestration, whose fixtures are set up.
     pub(super) fn run(self: &Arc<Self>) -> OrchestrationEnd {
+        self.run_by(&mut Clock::start(self.plan.time_scale))
+    }
+
+    fn run_by(self: &Arc<Self>, clock: &mut Clock) -> OrchestrationEnd {
         let monitors = self.monitor();
         let switch = KillSwitch::default();
         self.fixtures.provide::<kill_switch>(switch.clone());
-        let elapsed = self.run_until_end();
+        let elapsed = self.run_until_end(clock);
         switch.set();
         self.wait_for_events(self.plan.grace);
         let stuck = self.running();
@@ -109,9 +113,8 @@ impl Runner {
     }
 
     /// Starts events when they are due, until the end or a reason to stop. Returns the described time that passed.
-    fn run_until_end(self: &Arc<Self>) -> Duration {
+    fn run_until_end(self: &Arc<Self>, clock: &mut Clock) -> Duration {
         let mut schedule = Schedule::new(&self.plan);
-        let mut clock = Clock::start(self.plan.time_scale);
         let mut progress = self.progress_interval();
         loop {
             for due in schedule.take_due(clock.elapsed()) {
@@ -440,7 +443,7 @@ impl Runner {
 pub(super) fn text_of(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
-        (0, 0, 0) if !duration.is_zero() => format!("{} ms", duration.as_millis()),
+        (0, 0, 0) if duration.as_millis() > 0 => format!("{} ms", duration.as_millis()),
         (0, 0, seconds) => format!("{seconds}s"),
         (0, minutes, 0) => format!("{minutes}m"),
         (0, minutes, seconds) => format!("{minutes}m {seconds}s"),

@@ -4,11 +4,12 @@
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use super::{Result, Target, UP};
 use crate::{
+    Environment,
     error::{ErrorKind, Placed, TargetError, skip},
     wire::{Act, Fault, FaultKind},
 };
@@ -71,9 +72,9 @@ pub struct ActiveFault {
 }
 
 impl Target {
-    /// The faults that the instance can have. On `qemu` all of them, on `container` a pause, and disk and memory within the
-    /// container's own limits. On other platforms only those that the target of the playbook names: `faults = ["pause"]`.
-    /// Any other fault skips the test.
+    /// The faults that the instance can have. On `qemu` all of them; on `container` a pause, disk and memory within the
+    /// container's own limits, and the cut of its links. On other platforms only those that the target of the playbook names:
+    /// `faults = ["pause"]`. Any other fault skips the test.
     ///
     /// The broker ends each fault at the end of the lease, even if the test was killed; an instance whose fault cannot be
     /// ended is dirty.
@@ -154,6 +155,36 @@ impl Faults<'_> {
         self.begin(Fault::MemoryPressure { mebibytes }).placed()
     }
 
+    /// Cuts the links of the machine to all networks of its environment: no frame passes. The management link, by which
+    /// commands and files pass, stays as it is, and so for the other faults of links. One network alone has faults of its
+    /// own: see [`Network`](crate::Network).
+    ///
+    /// # Errors
+    /// As [`pause`](Self::pause). It skips the test if the machine is not on a network of an environment.
+    #[track_caller]
+    pub fn link_cut(&self) -> Result<ActiveFault> {
+        self.begin(Fault::LinkCut).placed()
+    }
+
+    /// Delays each frame to and from the machine on the networks of its environment, beside the delay of the network.
+    ///
+    /// # Errors
+    /// As [`link_cut`](Self::link_cut).
+    #[track_caller]
+    pub fn link_delay(&self, delay: Duration) -> Result<ActiveFault> {
+        let micros = u64::try_from(delay.as_micros()).unwrap_or(u64::MAX);
+        self.begin(Fault::LinkDelay { micros }).placed()
+    }
+
+    /// Loses this share of the frames to and from the machine on the networks of its environment, from 0 to 1, at random.
+    ///
+    /// # Errors
+    /// As [`link_cut`](Self::link_cut); [`ErrorKind::Request`] for another number.
+    #[track_caller]
+    pub fn link_loss(&self, share: f64) -> Result<ActiveFault> {
+        self.begin(Fault::LinkLoss { share }).placed()
+    }
+
     fn begin(&self, fault: Fault) -> Result<ActiveFault> {
         let (kind, lasting) = (fault.kind(), Lasting::begin());
         self.cause(fault)?;
@@ -171,6 +202,13 @@ impl Faults<'_> {
             let (name, platform) = (target.name(), target.platform());
             let reason = format!(
                 "fault `{kind}` is not allowed on target `{name}` of platform `{platform}`: `faults = [\"{kind}\"]` allows it"
+            );
+            return Err(skip(reason));
+        }
+        if kind.is_of_links() && target.instance.links.is_empty() {
+            let name = target.name();
+            let reason = format!(
+                "fault `{kind}` needs a network of an environment: target `{name}` has only its management link"
             );
             return Err(skip(reason));
         }
@@ -205,49 +243,84 @@ impl Drop for ActiveFault {
     }
 }
 
-/// Defines ready-made events that cause faults on the target of an orchestration: `pause_target`, `cut_power`, `jump_clock`,
-/// `fill_disk` and `press_memory`. A description gives their `params`: `seconds`, how long the fault lasts (not for
-/// `cut_power`), `by` (seconds) for `jump_clock`, `folder` for `fill_disk`, `mebibytes` for `press_memory`.
+/// Defines ready-made events that cause faults on a target of an orchestration. A description gives their `params`:
+///
+/// | event | `params`, beside `machine` and `seconds` |
+/// |---|---|
+/// | `pause_target` | |
+/// | `cut_power` | not `seconds` |
+/// | `jump_clock` | `by`: seconds |
+/// | `drift_clock` | `every`: seconds, `gains`: true or false |
+/// | `fill_disk` | `folder` |
+/// | `press_memory` | `mebibytes` |
+/// | `cut_link` | |
+/// | `delay_link` | `millis` |
+/// | `lose_frames` | `share`: from 0 to 1 |
+///
+/// `machine` is a machine of the environment, and can be left out if the orchestration has one target. `seconds` is the time
+/// that the fault lasts.
 #[macro_export]
 macro_rules! fault_events {
     () => {
+        /// Cuts the power.
+        #[$crate::target_event]
+        fn cut_power(targets: &[$crate::Target], machine: Option<String>) -> $crate::Result<()> {
+            let target = $crate::__private::machine_of(targets, machine.as_deref())?;
+            Ok(target.faults().power_cut()?)
+        }
+
         /// Stops the machine for a time.
         #[$crate::target_event]
         fn pause_target(
-            target: &$crate::Target,
+            targets: &[$crate::Target],
             kill_switch: &$crate::orchestration::KillSwitch,
+            machine: Option<String>,
             seconds: f64,
         ) -> $crate::Result<()> {
+            let target = $crate::__private::machine_of(targets, machine.as_deref())?;
             let fault = target.faults().pause()?;
             $crate::__private::last(fault, kill_switch, seconds)
-        }
-
-        /// Cuts the power.
-        #[$crate::target_event]
-        fn cut_power(target: &$crate::Target) -> $crate::Result<()> {
-            Ok(target.faults().power_cut()?)
         }
 
         /// Sets the clock for a time.
         #[$crate::target_event]
         fn jump_clock(
-            target: &$crate::Target,
+            targets: &[$crate::Target],
             kill_switch: &$crate::orchestration::KillSwitch,
+            machine: Option<String>,
             seconds: f64,
             by: i64,
         ) -> $crate::Result<()> {
+            let target = $crate::__private::machine_of(targets, machine.as_deref())?;
             let fault = target.faults().clock_jump(by)?;
+            $crate::__private::last(fault, kill_switch, seconds)
+        }
+
+        /// Lets the clock drift for a time.
+        #[$crate::target_event]
+        fn drift_clock(
+            targets: &[$crate::Target],
+            kill_switch: &$crate::orchestration::KillSwitch,
+            machine: Option<String>,
+            seconds: f64,
+            every: u32,
+            gains: bool,
+        ) -> $crate::Result<()> {
+            let target = $crate::__private::machine_of(targets, machine.as_deref())?;
+            let fault = target.faults().clock_drift(every, gains)?;
             $crate::__private::last(fault, kill_switch, seconds)
         }
 
         /// Fills a disk for a time.
         #[$crate::target_event]
         fn fill_disk(
-            target: &$crate::Target,
+            targets: &[$crate::Target],
             kill_switch: &$crate::orchestration::KillSwitch,
+            machine: Option<String>,
             seconds: f64,
             folder: String,
         ) -> $crate::Result<()> {
+            let target = $crate::__private::machine_of(targets, machine.as_deref())?;
             let fault = target.faults().disk_full(folder)?;
             $crate::__private::last(fault, kill_switch, seconds)
         }
@@ -255,15 +328,75 @@ macro_rules! fault_events {
         /// Holds memory for a time.
         #[$crate::target_event]
         fn press_memory(
-            target: &$crate::Target,
+            targets: &[$crate::Target],
             kill_switch: &$crate::orchestration::KillSwitch,
+            machine: Option<String>,
             seconds: f64,
             mebibytes: u32,
         ) -> $crate::Result<()> {
+            let target = $crate::__private::machine_of(targets, machine.as_deref())?;
             let fault = target.faults().memory_pressure(mebibytes)?;
             $crate::__private::last(fault, kill_switch, seconds)
         }
+
+        /// Cuts the links to networks for a time.
+        #[$crate::target_event]
+        fn cut_link(
+            targets: &[$crate::Target],
+            kill_switch: &$crate::orchestration::KillSwitch,
+            machine: Option<String>,
+            seconds: f64,
+        ) -> $crate::Result<()> {
+            let target = $crate::__private::machine_of(targets, machine.as_deref())?;
+            let fault = target.faults().link_cut()?;
+            $crate::__private::last(fault, kill_switch, seconds)
+        }
+
+        /// Delays frames for a time.
+        #[$crate::target_event]
+        fn delay_link(
+            targets: &[$crate::Target],
+            kill_switch: &$crate::orchestration::KillSwitch,
+            machine: Option<String>,
+            seconds: f64,
+            millis: u64,
+        ) -> $crate::Result<()> {
+            let target = $crate::__private::machine_of(targets, machine.as_deref())?;
+            let fault = target
+                .faults()
+                .link_delay(::core::time::Duration::from_millis(millis))?;
+            $crate::__private::last(fault, kill_switch, seconds)
+        }
+
+        /// Loses frames for a time.
+        #[$crate::target_event]
+        fn lose_frames(
+            targets: &[$crate::Target],
+            kill_switch: &$crate::orchestration::KillSwitch,
+            machine: Option<String>,
+            seconds: f64,
+            share: f64,
+        ) -> $crate::Result<()> {
+            let target = $crate::__private::machine_of(targets, machine.as_deref())?;
+            let fault = target.faults().link_loss(share)?;
+            $crate::__private::last(fault, kill_switch, seconds)
+        }
     };
+}
+
+/// Returns the machine of a ready-made event: the one of this name in the environment, or the only one.
+///
+/// # Errors
+/// [`ErrorKind::Request`] for an unknown name, or if there are several machines and no name.
+pub fn machine_of(targets: &[Target], name: Option<&str>) -> Result<Target> {
+    match (name, targets) {
+        (Some(name), _) => Environment::new(targets).role(name).cloned(),
+        (None, [only]) => Ok(only.clone()),
+        (None, _) => {
+            let message = "choose a machine of the environment: `params` need `machine`";
+            Err(TargetError::new(ErrorKind::Request, message.to_owned()))
+        }
+    }
 }
 
 /// Lets a fault of a ready-made event last for a time, or until the event must end.
@@ -275,7 +408,7 @@ pub fn last(
     kill_switch: &crate::orchestration::KillSwitch,
     seconds: f64,
 ) -> crate::Result<()> {
-    let time = std::time::Duration::try_from_secs_f64(seconds).map_err(|error| {
+    let time = Duration::try_from_secs_f64(seconds).map_err(|error| {
         TargetError::new(
             ErrorKind::Request,
             format!("wait for {seconds} seconds: {error}"),

@@ -34,6 +34,18 @@ pub enum Fault {
         /// The memory in MiB.
         mebibytes: u32,
     },
+    /// No frame passes the links to the networks of the environment.
+    LinkCut,
+    /// Each frame is late on the links to the networks of the environment.
+    LinkDelay {
+        /// The time in microseconds, in each direction.
+        micros: u64,
+    },
+    /// Frames are lost on the links to the networks of the environment.
+    LinkLoss {
+        /// The share of frames, from 0 to 1, in each direction.
+        share: f64,
+    },
 }
 
 /// The kind of a fault, as in `faults` of a target.
@@ -50,17 +62,32 @@ pub enum FaultKind {
     Disk,
     /// Memory is scarce.
     Memory,
+    /// No frame passes.
+    LinkCut,
+    /// Frames are late.
+    LinkDelay,
+    /// Frames are lost.
+    LinkLoss,
 }
 
 impl FaultKind {
     /// All kinds.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 8] = [
         Self::Pause,
         Self::PowerCut,
         Self::Clock,
         Self::Disk,
         Self::Memory,
+        Self::LinkCut,
+        Self::LinkDelay,
+        Self::LinkLoss,
     ];
+
+    /// True if the fault is one of links to the networks of an environment.
+    #[must_use]
+    pub fn is_of_links(self) -> bool {
+        matches!(self, Self::LinkCut | Self::LinkDelay | Self::LinkLoss)
+    }
 }
 
 impl Fault {
@@ -73,6 +100,9 @@ impl Fault {
             Self::ClockJump { .. } | Self::ClockDrift { .. } => FaultKind::Clock,
             Self::DiskFull { .. } => FaultKind::Disk,
             Self::MemoryPressure { .. } => FaultKind::Memory,
+            Self::LinkCut => FaultKind::LinkCut,
+            Self::LinkDelay { .. } => FaultKind::LinkDelay,
+            Self::LinkLoss { .. } => FaultKind::LinkLoss,
         }
     }
 }
@@ -86,6 +116,9 @@ impl fmt::Display for FaultKind {
             Self::Clock => "clock",
             Self::Disk => "disk",
             Self::Memory => "memory",
+            Self::LinkCut => "link-cut",
+            Self::LinkDelay => "link-delay",
+            Self::LinkLoss => "link-loss",
         })
     }
 }

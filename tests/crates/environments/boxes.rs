@@ -15,6 +15,10 @@ fn links_fail(env: &Environment) -> Result<()> {
     ping("other2")?;
     lan.heal()?;
     ping(&address)?;
+    let cut = env["other1"].faults().link_cut()?;
+    assert_eq!(ping(&address).unwrap_err().kind(), ErrorKind::NoPacket);
+    cut.end()?;
+    ping(&address)?;
     for refused in [
         lan.partition(&["one"], &["other1"]),
         lan.delay(Duration::from_millis(1)),

@@ -1,6 +1,9 @@
 //! Tests on virtual machines with a network between them.
 
-use target_fixtures::prelude::*;
+use target_fixtures::{ErrorKind, net, prelude::*};
+
+target_fixtures::fault_events!();
+orchestration!("disturbs", roles = ["gateway", "tester"]);
 
 /// A machine reaches another at its address on the network, before and after that one reboots.
 #[target_test(roles = ["gateway", "tester"])]
@@ -54,6 +57,51 @@ fn is_bare(env: &Environment) -> Result<()> {
     }
     env["tester1"].run("ping -c 1 -W 10 10.9.9.1")?;
     Ok(())
+}
+
+/// The faults of a machine's links are its own, and end.
+#[target_test(roles = ["gateway", "tester"])]
+fn has_faults_of_links(env: &Environment) -> Result<()> {
+    let gateway = env.network("lan").address("gateway")?;
+    let ping = |from: &str| net::ping(&env[from], gateway).count(2).run();
+    // The fault of the test that died is over.
+    ping("tester1")?;
+    let faults = env["tester1"].faults();
+    let cut = faults.link_cut()?;
+    assert_eq!(ping("tester1").unwrap_err().kind(), ErrorKind::NoPacket);
+    ping("tester2")?;
+    let twice = faults.link_cut().unwrap_err().to_string();
+    assert!(twice.contains("fault `link-cut` lasts already"), "{twice}");
+    cut.end()?;
+    let slow = faults.link_delay(Duration::from_millis(100))?;
+    let pings = ping("tester1")?;
+    assert!(pings.average >= Duration::from_millis(200), "{pings:?}");
+    let lost = faults.link_loss(1.0)?;
+    assert_eq!(ping("tester1").unwrap_err().kind(), ErrorKind::NoPacket);
+    lost.end()?;
+    slow.end()?;
+    let wrong = faults.link_loss(30.0).unwrap_err().to_string();
+    assert!(wrong.contains("must be from 0 to 1, not 30"), "{wrong}");
+    ping("tester1")?;
+    Ok(())
+}
+
+/// Dies with a link that is cut.
+#[target_test(roles = ["tester"])]
+fn dies_cut(env: &Environment) -> Result<()> {
+    std::mem::forget(env["tester1"].faults().link_cut()?);
+    std::process::abort();
+}
+
+/// Ends the orchestration once `tester1` is not answered.
+#[target_event]
+fn sees_silence(env: &Environment) -> Result<()> {
+    let gateway = env.network("lan").address("gateway")?;
+    wait_until(Duration::from_secs(120), || {
+        let ping = net::ping(&env["tester1"], gateway).count(1).run();
+        Ok::<_, Error>(ping.err())
+    })?;
+    Err("no frame arrives".into())
 }
 
 /// Finds each machine as it was before the first test.

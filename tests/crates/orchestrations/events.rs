@@ -23,8 +23,9 @@ fn unlinked(_target: &Target, _device: &str) -> Result<()> {
     ledger("down linked_device")
 }
 
-/// Notes that it ran.
+/// Notes that it ran, and reports to the reporter of the test.
 #[target_event]
-fn linked() -> Result<()> {
+fn linked(result_reporter: &Reporter) -> Result<()> {
+    result_reporter.info("from another crate");
     ledger("linked")
 }

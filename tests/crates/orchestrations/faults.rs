@@ -1,5 +1,7 @@
 //! Faults that tests cause on their targets.
 
+use std::sync::OnceLock;
+
 use target_fixtures::prelude::*;
 
 orchestration!("faulty");
@@ -26,11 +28,18 @@ fn pauses(target: &Target) -> Result<()> {
     Ok(())
 }
 
-#[target_test]
-fn loses_power(target: &Target) -> Result<()> {
-    let before = boot_id(target)?;
-    target.faults().power_cut()?;
-    assert_ne!(boot_id(target)?, before);
+/// The boot before the event `cut_power`.
+static BOOT: OnceLock<String> = OnceLock::new();
+
+#[target_event]
+fn notes_boot(target: &Target) -> Result<()> {
+    BOOT.set(boot_id(target)?)
+        .map_err(|_| "noted before".into())
+}
+
+#[target_event]
+fn is_booted_again(target: &Target) -> Result<()> {
+    assert_ne!(BOOT.get().ok_or("not noted")?, &boot_id(target)?);
     Ok(())
 }
 
@@ -56,9 +65,25 @@ fn jumps(target: &Target) -> Result<()> {
     Ok(())
 }
 
+/// A small file system, as events and tests of a virtual machine fill it. A container has one already, or none.
+fn mount(target: &Target, folder: &str) -> Result<()> {
+    if target.platform() == "qemu" {
+        target.run(format!(
+            "mkdir -p {folder} && mount -t tmpfs -o size=4m none {folder}"
+        ))?;
+    }
+    Ok(())
+}
+
+#[target_event]
+fn mounts(target: &Target) -> Result<()> {
+    mount(target, "/tmp/filled")
+}
+
 #[target_test]
 fn fills(target: &Target) -> Result<()> {
-    target.run("mkdir -p /tmp/small && mount -t tmpfs -o size=4m none /tmp/small")?;
+    mount(target, "/tmp/small")?;
+    target.run("mkdir -p /tmp/small")?;
     let full = target.faults().disk_full("/tmp/small")?;
     let written = target
         .command("echo x > /tmp/small/x")
@@ -66,23 +91,52 @@ fn fills(target: &Target) -> Result<()> {
         .run()?;
     assert!(!written.exit.success(), "{written:?}");
     full.end()?;
-    target.run("echo x > /tmp/small/x && umount /tmp/small")?;
+    target.run("echo x > /tmp/small/x && rm /tmp/small/x")?;
+    Ok(())
+}
+
+#[target_test]
+fn cuts_its_link(target: &Target) -> Result<()> {
+    let _cut = target.faults().link_cut()?;
     Ok(())
 }
 
 #[target_test]
 fn presses(target: &Target) -> Result<()> {
-    let free = || -> Result<i64> {
-        let line = target.run("grep MemAvailable /proc/meminfo")?.stdout;
-        let word = line.split_whitespace().nth(1).ok_or("no number")?;
-        Ok(word.parse()?)
+    // The file of a container: this is a host with control groups of version 1 or 2.
+    let used = || -> Result<i64> {
+        let line = match target.platform() {
+            "qemu" => {
+                "awk '/MemTotal/ {all = $2} /MemAvailable/ {free = $2} END {print (all - free) * 1024}' /proc/meminfo"
+            }
+            _ => {
+                "cat /sys/fs/cgroup/memory.current 2>/dev/null || cat /sys/fs/cgroup/memory/memory.usage_in_bytes"
+            }
+        };
+        Ok(target.run(line)?.stdout.trim().parse()?)
     };
-    let before = free()?;
-    let pressed = target.faults().memory_pressure(40)?;
+    let before = used()?;
+    if target.name() == "box" {
+        let more = target.faults().memory_pressure(100).unwrap_err();
+        assert!(more.to_string().contains("less memory is free"), "{more}");
+    }
+    let pressed = target.faults().memory_pressure(20)?;
     wait_until(Duration::from_secs(30), || {
-        Ok::<_, Error>((before - free()? > 30 << 10).then_some(()))
+        Ok::<_, Error>((used()? - before > 15 << 20).then_some(()))
     })?;
     pressed.end()?;
+    wait_until(Duration::from_secs(30), || {
+        Ok::<_, Error>((used()? - before < 15 << 20).then_some(()))
+    })?;
+    Ok(())
+}
+
+/// Leaves a fault that cannot be ended.
+#[target_test]
+fn stays_full(target: &Target) -> Result<()> {
+    mount(target, "/tmp/stuck")?;
+    std::mem::forget(target.faults().disk_full("/tmp/stuck")?);
+    target.run("mount -o remount,ro /tmp/stuck")?;
     Ok(())
 }
 

@@ -3,10 +3,11 @@
 use target_fixtures::prelude::*;
 
 orchestration!("linked");
+orchestration!("lost");
 
 #[target_event]
 fn works(target: &Target) -> Result<()> {
-    let ledger = std::env::var("LEDGER")?;
-    target.run(format!("echo works >> {ledger}; sleep 1"))?;
+    let folder = std::env::var("LEDGER")?;
+    target.run(format!("echo works >> {folder}/{}; sleep 1", target.name()))?;
     Ok(())
 }

@@ -1,10 +1,18 @@
 //! Orchestrations: what events take, how they end, and what they leave.
 
-use std::{fs::OpenOptions, io::Write as _, path::PathBuf};
+use std::{
+    fs::OpenOptions,
+    io::Write as _,
+    path::PathBuf,
+    sync::{
+        Mutex,
+        mpsc::{self, Receiver, Sender},
+    },
+};
 
 use serde::Deserialize;
 use target_fixtures::{
-    orchestration::{EventReport, ReportContent},
+    orchestration::{EventReport, ReportContent, ReportTransfer},
     prelude::*,
 };
 
@@ -12,6 +20,7 @@ orchestration!("works", area = "timed");
 orchestration!("panics", area = "timed");
 orchestration!("fails_fast", area = "timed");
 orchestration!("hangs", area = "timed");
+orchestration!("late", area = "timed");
 orchestration!("lasts", area = "timed");
 orchestration!("spreads", area = "timed", roles = ["server", "client"]);
 
@@ -32,6 +41,55 @@ fn device(target: &Target) -> Result<String> {
 
 fn put_away(_target: &Target, _device: &str) -> Result<()> {
     ledger("down device")
+}
+
+/// A value made of another one.
+#[target_fixture(tear_down = close)]
+fn player(device: &str) -> Result<String> {
+    ledger("up player")?;
+    Ok(device.to_owned())
+}
+
+fn close(_target: &Target, _player: &str) -> Result<()> {
+    ledger("down player")
+}
+
+/// Comes up after the time limit of its test, which is duration and three times `grace` in whole seconds: 4 s.
+#[target_fixture(tear_down = forget)]
+fn slow_device(target: &Target) -> Result<String> {
+    std::thread::sleep(Duration::from_millis(4200));
+    Ok(target.name().to_owned())
+}
+
+fn forget(_target: &Target, _device: &str) -> Result<()> {
+    ledger("down slow_device")
+}
+
+/// Replaces the queue of the library.
+#[target_fixture]
+fn report_queue() -> ReportQueue {
+    let (send, receive) = mpsc::channel();
+    ReportQueue::new(Channel {
+        send,
+        receive: Mutex::new(receive),
+    })
+}
+
+/// A queue that tells what it takes.
+struct Channel {
+    send: Sender<EventReport>,
+    receive: Mutex<Receiver<EventReport>>,
+}
+
+impl ReportTransfer for Channel {
+    fn push(&self, report: EventReport) {
+        let _ = ledger(&format!("queued {}", report.event));
+        let _ = self.send.send(report);
+    }
+
+    fn pop(&self, timeout: Duration) -> Option<EventReport> {
+        self.receive.lock().ok()?.recv_timeout(timeout).ok()
+    }
 }
 
 /// Replaces the reporter of the library.
@@ -77,8 +135,8 @@ fn takes(
 
 /// Lasts until it must end.
 #[target_event]
-fn plays(target: &Target, device: &str, kill_switch: &KillSwitch) -> Result<()> {
-    ledger(&format!("plays {device}"))?;
+fn plays(target: &Target, player: &str, kill_switch: &KillSwitch) -> Result<()> {
+    ledger(&format!("plays {player}"))?;
     while !kill_switch.wait(Duration::from_millis(50)) {
         target.command("true").quiet().run()?;
     }
@@ -107,6 +165,11 @@ fn breaks() {
 #[target_event]
 fn reports(result_reporter: &Reporter) {
     result_reporter.error("a frame is missing");
+}
+
+#[target_event]
+fn is_late(slow_device: &str) {
+    assert_eq!(slow_device, "here");
 }
 
 #[target_event]

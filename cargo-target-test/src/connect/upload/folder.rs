@@ -13,6 +13,9 @@ use crate::{error::Result, playbook::is_excluded};
 
 /// The maximum number of bytes read from a file whose length is 0, as the files in `/proc`.
 const MAX_UNSIZED: u64 = 1 << 20;
+/// Holes of at most this number of bytes in all are sent as zeros. Linkers leave some in programs, and the `tar` of BusyBox
+/// does not unpack files with holes.
+const MAX_HOLES: u64 = 64 << 20;
 
 /// A folder to be sent.
 pub(super) struct Folder {
@@ -114,8 +117,8 @@ impl Folder {
 /// Adds an entry. A file that grows meanwhile is sent with the length that it had when it was opened.
 fn append<W: Write>(archive: &mut tar::Builder<W>, file: &Path, name: &Path) -> io::Result<()> {
     let metadata = fs_err::symlink_metadata(file)?;
-    let has_holes = metadata.blocks() * 512 < metadata.len();
-    if !metadata.is_file() || has_holes {
+    let holes = metadata.len().saturating_sub(metadata.blocks() * 512);
+    if !metadata.is_file() || holes > MAX_HOLES {
         return archive.append_path_with_name(file, name);
     }
     let content = fs_err::File::open(file)?;
@@ -137,5 +140,34 @@ fn append<W: Write>(archive: &mut tar::Builder<W>, file: &Path, name: &Path) -> 
             let text = format!("`{}` was truncated while it was read", file.display());
             Err(io::Error::other(text))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use tar::EntryType;
+
+    use super::*;
+
+    #[test]
+    fn small_holes_are_sent_as_zeros() {
+        let folder = tempfile::tempdir().unwrap();
+        let lengths = [("a", 1 << 20), ("b", 2 * MAX_HOLES)];
+        for (name, length) in lengths {
+            let file = File::create(folder.path().join(name)).unwrap();
+            file.set_len(length).unwrap();
+        }
+        let (mut packed, all) = (Vec::new(), Folder::read(folder.path(), &[]).unwrap());
+        all.pack(&mut packed).unwrap();
+        let mut archive = tar::Archive::new(packed.as_slice());
+        let entries = archive.entries().unwrap().map(Result::unwrap);
+        let sent: Vec<_> = entries
+            .map(|entry| (entry.header().entry_type(), entry.size()))
+            .collect();
+        let [(_, small), (_, large)] = lengths;
+        let expected = [(EntryType::Regular, small), (EntryType::GNUSparse, large)];
+        assert_eq!(sent, expected);
     }
 }

@@ -329,6 +329,7 @@ impl Acquiring<'_> {
     /// Returns the machines of a leased unit, after killing leftover processes and checking that they answer.
     async fn prove(&self, leased: &LeasedInstance) -> Result<Vec<Machine>> {
         unit::check_networks(&leased.record)?;
+        let networks = unit::networks(&leased.record);
         let mut machines = Vec::new();
         for record in unit::machines(&leased.record)? {
             let instance = self.context.instance(&record)?;
@@ -337,7 +338,8 @@ impl Acquiring<'_> {
             connection.prove().await?;
             // Only the lock file knows if a test used the instance.
             let unused = leased.idle.is_none();
-            machines.push(Machine::new(instance, connection, Some(record), unused));
+            let machine = Machine::new(instance, connection, Some(record), unused);
+            machines.push(machine.on_networks(&networks));
         }
         Ok(machines)
     }

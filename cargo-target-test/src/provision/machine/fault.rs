@@ -10,14 +10,20 @@ use super::Machine;
 use crate::{
     connect::{self, own_command, shell},
     error::{Error, Result},
-    provision::prepare::{self, PlatformHandle},
-    sync::lock,
+    provision::{
+        network::{LinkFault, NetworkFault},
+        prepare::{self, PlatformHandle},
+    },
+    sync::{self, lock},
 };
 
-/// The time limit for the commands of a fault, but for filling a disk.
+/// The time limit for the commands of a fault, but for filling a disk or memory.
 const LIMIT: Duration = Duration::from_secs(60);
-/// The time limit for filling a disk.
+/// The time limit for filling a disk or memory.
 const FILL: Duration = Duration::from_secs(280);
+
+/// Says in a line in the background that the fault is in place.
+const IN_PLACE: &str = "echo in place >&3 && exec 3>&-";
 
 /// The way to end a fault.
 #[derive(Clone, Debug)]
@@ -28,6 +34,8 @@ pub(super) enum Undo {
     SetClock(String),
     /// Run a line as root.
     Line(String),
+    /// Set the links to networks back.
+    Links(LinkFault),
 }
 
 impl Machine {
@@ -57,9 +65,12 @@ impl Machine {
                 let every = every.max(&1);
                 // The first line aligns the clock: each setting drops the part of a second.
                 let drift = format!(
-                    "date -u -s @$(date +%s) >/dev/null; while sleep {every}; do date -u -s @$(( $(date +%s) {step} )); done"
+                    "date -u -s @$(date +%s) && {IN_PLACE} && while sleep {every}; do date -u -s @$(( $(date +%s) {step} )); done"
                 );
-                Undo::SetClock(self.in_background(&drift).await?)
+                Undo::SetClock(
+                    self.in_background(&drift, "the clock cannot be set")
+                        .await?,
+                )
             }
             Fault::DiskFull { path } => {
                 let file =
@@ -71,10 +82,20 @@ impl Machine {
             Fault::MemoryPressure { mebibytes } => {
                 self.check_memory()?;
                 let bytes = u64::from(*mebibytes) << 20;
+                // `tail` keeps this much of its input, and no more, until the input ends.
                 let hold = format!(
-                    "x=$(head -c {bytes} /dev/zero | tr '\\0' x); while :; do sleep 60; done"
+                    "{{ head -c {bytes} /dev/zero && {IN_PLACE} && while :; do sleep 60; done; }} | \
+                     tail -c {bytes} 3>&- & exec 3>&-; wait"
                 );
-                Undo::Line(self.in_background(&hold).await?)
+                Undo::Line(self.in_background(&hold, "less memory is free").await?)
+            }
+            Fault::LinkCut => return self.disturb_links(kind, LinkFault::Cut(true)).await,
+            Fault::LinkDelay { micros } => {
+                let delay = LinkFault::Delay(Duration::from_micros(*micros));
+                return self.disturb_links(kind, delay).await;
+            }
+            Fault::LinkLoss { share } => {
+                return self.disturb_links(kind, LinkFault::Loss(*share)).await;
             }
         };
         self.note_fault(kind, undo);
@@ -98,9 +119,38 @@ impl Machine {
             Some(Undo::Line(line)) => {
                 self.as_root(&line, LIMIT).await?;
             }
+            Some(Undo::Links(none)) => self.set_links(none).await?,
         }
         self.forget_fault(kind);
         Ok(())
+    }
+
+    /// Causes a fault of the links to all networks of the environment.
+    async fn disturb_links(&self, kind: FaultKind, fault: LinkFault) -> Result<()> {
+        if self.networks.is_empty() {
+            let message = format!("`{}` is not on a network of an environment", self.name());
+            return Err(Error::usage(message));
+        }
+        // Known before: a fault of some links is ended too.
+        self.note_fault(kind, Undo::Links(fault.none()));
+        let disturbed = self.set_links(fault).await;
+        if disturbed.is_err() {
+            // Where this fails too, the end of the lease tries again.
+            let _ = self.end_fault(kind).await;
+        }
+        disturbed
+    }
+
+    async fn set_links(&self, fault: LinkFault) -> Result<()> {
+        let networks = self.networks.clone();
+        let Some(machine) = self.place_name() else {
+            return Ok(());
+        };
+        sync::blocking(move || {
+            let fault = NetworkFault::Link(machine, fault);
+            networks.iter().try_for_each(|one| one.add(fault.clone()))
+        })
+        .await
     }
 
     /// Ends all faults, a pause first.
@@ -171,14 +221,20 @@ impl Machine {
         Ok(String::from_utf8_lossy(&ended.stdout).trim().to_owned())
     }
 
-    /// Starts a line as root in the background; returns the line that ends it.
-    async fn in_background(&self, line: &str) -> Result<String> {
+    /// Starts a line as root in the background, and waits until it has run [`IN_PLACE`]. Returns the line that ends it.
+    /// `otherwise` is the reason if the line ends before.
+    async fn in_background(&self, line: &str, otherwise: &str) -> Result<String> {
         let line = shell::quote(line);
-        let start = format!("setsid sh -c {line} >/dev/null 2>&1 </dev/null & echo $!");
-        let pid = self.as_root(&start, LIMIT).await?;
-        Ok(format!(
-            "kill -9 -{pid} 2>/dev/null || kill -9 {pid} 2>/dev/null || true"
-        ))
+        // The substitution ends once the third descriptor is closed.
+        let start =
+            format!("echo $(setsid sh -c {line} 3>&1 >/dev/null 2>&1 </dev/null & echo $!)");
+        let said = self.as_root(&start, FILL).await?;
+        match said.split_once(' ') {
+            Some((pid, _)) => Ok(format!(
+                "kill -9 -{pid} 2>/dev/null || kill -9 {pid} 2>/dev/null || true"
+            )),
+            None => Err(Error::usage(otherwise)),
+        }
     }
 }
 

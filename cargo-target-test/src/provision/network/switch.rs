@@ -70,11 +70,11 @@ impl Switch {
             return;
         };
         self.learn(sender, from);
-        let due = self.line_time(now, from, frame.len()) + self.conditions.delay;
+        let carried = self.line_time(now, from, frame.len());
         let frame: Arc<[u8]> = frame.into();
         match self.learned.get(&to).copied() {
-            Some(port) => self.send(due, from, port, &frame),
-            None => (0..self.ports.len()).for_each(|port| self.send(due, from, port, &frame)),
+            Some(port) => self.send(carried, from, port, &frame),
+            None => (0..self.ports.len()).for_each(|port| self.send(carried, from, port, &frame)),
         }
     }
 
@@ -117,8 +117,10 @@ impl Switch {
         port.busy_until
     }
 
-    fn send(&mut self, due: Duration, from: usize, to: usize, frame: &Arc<[u8]>) {
-        let mut lost = || self.conditions.loss > 0.0 && self.random.f64() < self.conditions.loss;
+    /// Sends a frame, which the line of its sender has carried at this time, on its way.
+    fn send(&mut self, carried: Duration, from: usize, to: usize, frame: &Arc<[u8]>) {
+        let loss = self.conditions.loss(from, to);
+        let mut lost = || loss > 0.0 && self.random.f64() < loss;
         let full = self.ports[from].waiting + frame.len() > WAITING;
         if from == to || full || self.conditions.separates(from, to) || lost() {
             return;
@@ -126,7 +128,7 @@ impl Switch {
         self.ports[from].waiting += frame.len();
         self.count += 1;
         self.waiting.push(Reverse(Delivery {
-            due,
+            due: carried + self.conditions.delay(from, to),
             number: self.count,
             from,
             to,

@@ -49,6 +49,10 @@ fn partition(one: &[&str], other: &[&str]) -> NetworkFault {
     NetworkFault::Partition(group(one), group(other))
 }
 
+fn cut(machine: &str, is_cut: bool) -> NetworkFault {
+    NetworkFault::Link(machine.to_owned(), LinkFault::Cut(is_cut))
+}
+
 #[test]
 fn a_container_is_separated_from_all_others_and_returns_to_its_address() {
     let folder = tempfile::tempdir().unwrap();
@@ -77,13 +81,17 @@ fn a_container_is_separated_from_all_others_and_returns_to_its_address() {
     for fault in [
         partition(&["b", "c"], &["a"]),
         partition(&["a"], &["c", "b"]),
+        cut("a", true),
     ] {
         network.add(fault).unwrap();
         assert_eq!(connected(), ["tt-1-b", "tt-1-c"]);
     }
     network.heal().unwrap();
-    let address = fs::read_to_string(folder.path().join("net-1/tt-1-a")).unwrap();
-    assert_eq!(address, "10.9.0.2\n");
+    let address = || fs::read_to_string(folder.path().join("net-1/tt-1-a")).unwrap();
+    assert_eq!(address(), "10.9.0.2\n");
+    network.add(cut("a", true)).unwrap();
+    network.add(cut("a", false)).unwrap();
+    assert_eq!(address(), "10.9.0.2\n");
     spec.down().unwrap();
     spec.down().unwrap();
 }
@@ -110,6 +118,11 @@ fn faults_that_containers_cannot_have_are_refused() {
             NetworkFault::Loss(0.1),
             "does not support delay, loss and rate",
         ),
+        (
+            NetworkFault::Link("a".to_owned(), LinkFault::Loss(0.1)),
+            "does not support delay, loss and rate",
+        ),
+        (cut("x", true), "machine `x` not found in network `lab`"),
     ] {
         let error = network.add(fault).unwrap_err();
         assert!(error.to_string().contains(expected), "{error}");

@@ -188,7 +188,12 @@ impl Platform for ContainerPlatform {
     }
 
     fn faults(&self) -> &'static [FaultKind] {
-        &[FaultKind::Pause, FaultKind::Disk, FaultKind::Memory]
+        &[
+            FaultKind::Pause,
+            FaultKind::Disk,
+            FaultKind::Memory,
+            FaultKind::LinkCut,
+        ]
     }
 
     fn pause(&self, spec: &SpecOf<Self>, deployed: &Deployed, paused: bool) -> Result<()> {

@@ -8,7 +8,7 @@ use target_fixtures::wire::OrchestrationPlan;
 
 use super::Selection;
 use crate::{
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     execute::invalid_params,
     inventory::Inventory,
     plan,
@@ -55,6 +55,12 @@ impl Orchestrations {
     pub(super) fn plan(&self, name: &str) -> Option<OrchestrationPlan> {
         let descriptions = self.descriptions.as_ref().ok()?;
         descriptions.plan(name, &self.settings, self.time_scale)
+    }
+
+    /// The note about a key that is accepted without an effect.
+    fn ignored(&self) -> Option<String> {
+        let note = "`orchestration_sources` is ignored: events are compiled into the tests";
+        self.settings.sources.as_ref().map(|_| note.to_owned())
     }
 
     /// Descriptions without a test, and tests without a description.
@@ -145,10 +151,7 @@ impl Selection {
             // Perhaps other packages have them.
             return Ok(());
         }
-        if orchestrations.settings.sources.is_some() {
-            let note = "`orchestration_sources` is ignored: events are compiled into the tests";
-            self.warnings.push(note.to_owned());
-        }
+        self.warnings.extend(orchestrations.ignored());
         let mut tests: Vec<_> = self.chosen_cases().map(|case| case.test).collect();
         tests.sort_unstable();
         tests.dedup();
@@ -187,15 +190,25 @@ impl Selection {
     /// without a description.
     pub fn load_orchestrations(&self) -> Result<()> {
         let orchestrations = &self.orchestrations;
-        let tests = self.inventory.tests.iter().enumerate();
-        let mut count = 0;
-        for (test, _) in tests.filter(|(_, test)| test.declared().orchestration.is_some()) {
-            self.check_orchestration(test)?;
-            count += 1;
+        if let Some(note) = orchestrations.ignored() {
+            ui::warn(note);
         }
-        orchestrations.descriptions.as_ref().map_err(Clone::clone)?;
-        if let Some(first) = orchestrations.unmatched(&self.inventory).into_iter().next() {
-            return Err(Error::playbook(first));
+        let descriptions = orchestrations.descriptions.as_ref();
+        let names = descriptions.map_err(Clone::clone)?.names();
+        let (count, mut problems) = (names.count(), orchestrations.unmatched(&self.inventory));
+        for test in 0..self.inventory.tests.len() {
+            match self.check_orchestration(test) {
+                Err(error) if error.kind() == ErrorKind::Playbook => {
+                    problems.push(error.to_string())
+                }
+                checked => checked?,
+            }
+        }
+        // Tests without a description are found twice.
+        problems.sort();
+        problems.dedup();
+        if !problems.is_empty() {
+            return Err(Error::playbook(problems.join("\n\nerror: ")));
         }
         ui::note(match count {
             1 => "1 orchestration is valid".to_owned(),

@@ -1,5 +1,7 @@
 //! Tests of running events, with events that are functions of a test.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use serde_json::Map;
 
 use super::*;
@@ -86,18 +88,18 @@ fn run_for(
         }
         other => panic!("{other:?}"),
     };
-    let end = run_telling(millis, fails_fast, events, tell);
+    let end = runner(millis, fails_fast, events, tell).run();
     let results = results.lock().expect("results").clone();
     (end, results)
 }
 
-/// Runs events for a time, with a function that receives the requests to the broker.
-fn run_telling(
+/// A runner of events for a time, with a function that receives the requests to the broker.
+fn runner(
     millis: u64,
     fails_fast: bool,
     events: Vec<(PlannedEvent, Body)>,
     tell: impl Fn(BrokerRequest) + Send + Sync + 'static,
-) -> OrchestrationEnd {
+) -> Arc<Runner> {
     let fixtures = Fixtures::new(None, &[]);
     fixtures.provide::<result_reporter>(Reporter::printing(&ReportQueue::default()));
     let (plans, bodies): (Vec<_>, Vec<_>) = events.into_iter().unzip();
@@ -106,7 +108,7 @@ fn run_telling(
         let event: &'static dyn TargetEvent = Box::leak(Box::new(Event(name, body)));
         event
     });
-    let runner = Arc::new(Runner {
+    Arc::new(Runner {
         events: leaked.collect(),
         plan: OrchestrationPlan {
             name: "test".to_owned(),
@@ -123,8 +125,7 @@ fn run_telling(
         tell: Box::new(tell),
         state: Mutex::default(),
         changed: Condvar::new(),
-    });
-    runner.run()
+    })
 }
 
 fn until_killed(fixtures: &Fixtures) -> Result<(), FixtureFailure> {
@@ -277,15 +278,61 @@ fn memory_does_not_grow_with_the_number_of_reports() {
         assert!(grown < 32 << 10, "{grown} KiB");
         Ok(())
     };
-    let told = Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let told = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&told);
     let tell = move |_| {
-        counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        counted.fetch_add(1, Ordering::Relaxed);
     };
-    let end = run_telling(1000, false, vec![(planned("reports"), reports)], tell);
+    let end = runner(1000, false, vec![(planned("reports"), reports)], tell).run();
     assert_eq!(end.failure, None);
-    let told = told.load(std::sync::atomic::Ordering::Relaxed);
+    let told = told.load(Ordering::Relaxed);
     assert_eq!(told, 100_001);
+}
+
+#[test]
+fn memory_does_not_grow_with_the_number_of_runs() {
+    const RUNS: u64 = 100_000;
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    static BEFORE: AtomicU64 = AtomicU64::new(0);
+    let counts: Body = |_| match COUNT.fetch_add(1, Ordering::Relaxed) + 1 {
+        20_000 => {
+            BEFORE.store(resident(), Ordering::Relaxed);
+            Ok(())
+        }
+        RUNS => {
+            let grown = resident().saturating_sub(BEFORE.load(Ordering::Relaxed));
+            Err(FixtureFailure::Error(format!("{grown} KiB")))
+        }
+        _ => Ok(()),
+    };
+    let event = PlannedEvent {
+        interval: Some(Duration::from_micros(20)),
+        ..planned("counts")
+    };
+    let end = runner(3_600_000, true, vec![(event, counts)], |_| {}).run();
+    let failure = end.failure.expect("the last run fails");
+    let grown = failure
+        .split("counts: ")
+        .nth(1)
+        .and_then(|text| text.strip_suffix(" KiB"));
+    let grown: u64 = grown.and_then(|text| text.parse().ok()).expect("a number");
+    assert!(grown < 8 << 10, "{grown} KiB");
+}
+
+#[test]
+fn a_host_that_slept_is_noticed_and_the_orchestration_goes_on() {
+    let said = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&said);
+    let tell = move |request| {
+        if let BrokerRequest::Progress { text } = request {
+            heard.lock().expect("lines").push(text);
+        }
+    };
+    let runner = runner(300, false, vec![(every(100, "play"), |_| Ok(()))], tell);
+    let end = runner.run_by(&mut Clock::after_sleep(Duration::from_millis(600_500)));
+    assert_eq!(end.failure, None);
+    let slept = "test: this host slept for 10m, or its clock was set: the orchestration goes on";
+    assert_eq!(*said.lock().expect("lines"), [slept]);
 }
 
 #[test]
@@ -299,6 +346,8 @@ fn durations_are_short() {
         (10_800_000, "3h"),
         (11_100_000, "3h 5m"),
     ] {
-        assert_eq!(text_of(Duration::from_millis(millis)), text);
+        // Less than a unit is not shown.
+        let duration = Duration::from_millis(millis) + Duration::from_micros(300);
+        assert_eq!(text_of(duration), text);
     }
 }
