@@ -5,6 +5,7 @@
 use std::{
     os::fd::OwnedFd,
     sync::{Arc, Mutex, OnceLock, atomic::AtomicUsize},
+    time::Instant,
 };
 
 use tokio::sync::{mpsc, oneshot};
@@ -61,7 +62,7 @@ pub(super) struct Endpoint {
     pub(super) host_key: OnceLock<String>,
     /// The connection on which the server answered a knock: the next login uses it, so that the server starts no further
     /// process.
-    pub(super) knocked: Mutex<Option<OwnedFd>>,
+    pub(super) knocked: Mutex<Option<(OwnedFd, Instant)>>,
 }
 
 /// A command for a session thread.

@@ -30,6 +30,8 @@ use crate::{
     sync,
 };
 
+/// The time for which a login may use the connection of a knock: a server closes it when no login comes.
+const KNOCKED: Duration = Duration::from_secs(10);
 /// The first and the longest pause before the next attempt to connect to an overloaded server.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(40), Duration::from_secs(1));
 
@@ -77,8 +79,8 @@ pub(super) fn open(endpoint: &Endpoint, progress: &Sender<Progress>) -> Result<L
         attempts += 1;
         let knocked = sync::lock(&endpoint.knocked).take();
         let dialed = match knocked {
-            Some(socket) => Ok((socket, None)),
-            None => dial(&config, deadline),
+            Some((socket, since)) if since.elapsed() < KNOCKED => Ok((socket, None)),
+            _ => dial(&config, deadline),
         };
         let error = match attempt(instance, &config, dialed, password.clone(), deadline) {
             Ok(link) => {
@@ -191,7 +193,7 @@ pub(in crate::connect) fn knock(endpoint: &Endpoint, timeout: Duration) -> Resul
     let flags = RecvFlags::DONTWAIT | RecvFlags::PEEK;
     match rustix::net::recv(&socket, &mut byte[..], flags) {
         Ok((1.., _)) => {
-            *sync::lock(&endpoint.knocked) = Some(socket);
+            *sync::lock(&endpoint.knocked) = Some((socket, Instant::now()));
             Ok(())
         }
         _ => Err(failed(
