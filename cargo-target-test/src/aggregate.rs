@@ -18,6 +18,7 @@ pub mod notify;
 pub mod overruled;
 pub mod results;
 pub mod slowest;
+pub mod sub_results;
 pub mod summary;
 pub mod tally;
 

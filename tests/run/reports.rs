@@ -512,6 +512,22 @@ fn subtests_are_entries_of_their_own() {
     );
 }
 
+/// Of very many sub-results, reports leave out some that passed, and say how many.
+#[test]
+fn a_report_of_thousands_of_results_is_bounded() {
+    let world = World::new();
+    let run = world.run(&["has_thousands[east]"]).code(100);
+    run.says("1 of 10003 subtests failed");
+    let report = read(&world.folder().join("junit.xml"));
+    let name = "thousands::has_thousands[east]";
+    let more = property(case(&report, name).1, "more-sub-results");
+    assert_eq!(more.as_deref(), Some("3"));
+    case(&report, &format!("{name}/n0"));
+    case(&report, &format!("{name}/last"));
+    let page = fs::read_to_string(world.folder().join("report.html")).expect("a page");
+    assert!(page.contains("\"moreSubtests\":3"));
+}
+
 /// A run that is killed leaves what it knew: a report that says that it is incomplete, and the feed.
 #[test]
 fn a_killed_run_has_a_report() {

@@ -11,9 +11,9 @@ use std::{
     time::Duration,
 };
 
-use target_fixtures::wire::{Exit, Measurement, Stream, SubResult};
+use target_fixtures::wire::{Exit, Measurement, Stream};
 
-use super::change::LastResult;
+use super::{change::LastResult, sub_results::SubResults};
 use crate::{
     case::{
         CaseInfo,
@@ -146,7 +146,7 @@ pub struct CaseAttempt {
     /// The consoles of instances, after an attempt that failed, crashed or ended as infra.
     pub consoles: Vec<KeptConsole>,
     /// The results that the test reported.
-    pub sub_results: Vec<SubResult>,
+    pub sub_results: SubResults,
     /// The measurements that the test reported.
     pub measurements: Vec<Measurement>,
     /// The folder of artifacts.
@@ -495,8 +495,8 @@ impl Results {
             }
             RunEventKind::SubResult { attempt, result } => {
                 let (index, attempt) = self.attempt(attempt);
-                attempt.sub_results.push(result.clone());
-                let count = attempt.sub_results.len();
+                attempt.sub_results.push(result);
+                let count = attempt.sub_results.count();
                 self.weigh_after(index, count);
             }
             RunEventKind::RemoteCommand {

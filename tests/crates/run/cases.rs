@@ -351,6 +351,19 @@ mod parts {
     }
 }
 
+mod thousands {
+    use super::*;
+    use target_fixtures::tap;
+
+    /// More results than a report keeps; the last one fails.
+    #[target_test]
+    fn has_thousands() -> Result<()> {
+        let mut text = "1..10003\n".to_owned();
+        (0..10_002).for_each(|number| text += &format!("ok - n{number}\n"));
+        tap(&(text + "not ok - last\n"))
+    }
+}
+
 mod results {
     use super::*;
     use std::os::unix::net::UnixStream;

@@ -202,6 +202,8 @@ struct AttemptDetail<'r> {
     consoles: Vec<ConsoleText<'r>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     subtests: Vec<SubtestDetail<'r>>,
+    #[serde(skip_serializing_if = "is_zero")]
+    more_subtests: usize,
     /// Name, value, unit.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     measurements: Vec<(&'r str, f64, Option<&'r str>)>,
@@ -402,7 +404,7 @@ impl<'r> Subtests<'r> {
         let mut worst: Vec<(usize, CaseResult)> = Vec::new();
         let mut known = HashMap::new();
         // A later attempt replaces the result of an earlier one, which may have failed.
-        for result in case.attempts.iter().flat_map(|one| &one.sub_results) {
+        for result in case.attempts.iter().flat_map(|one| one.sub_results.iter()) {
             let key = (test, &*result.path, result.lane.as_deref());
             let row = *self.by_key.entry(key).or_insert_with(|| {
                 self.rows.push(SubtestRow {
@@ -528,6 +530,7 @@ impl<'r> AttemptDetail<'r> {
                 .map(|console| ConsoleText::of(console, links))
                 .collect(),
             subtests: subtests.collect(),
+            more_subtests: attempt.sub_results.left_out(),
             measurements: measurements
                 .map(|one| (&*one.name, one.value, one.unit.as_deref()))
                 .collect(),
@@ -567,7 +570,7 @@ fn event_lanes(results: &Results) -> Vec<EventLane<'_>> {
         if metadata.is_none_or(|metadata| metadata.orchestration.is_none()) {
             continue;
         }
-        for one in case.attempts.iter().flat_map(|one| &one.sub_results) {
+        for one in case.attempts.iter().flat_map(|one| one.sub_results.iter()) {
             let [name] = one.path.as_slice() else {
                 continue;
             };

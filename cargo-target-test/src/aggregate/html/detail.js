@@ -79,7 +79,7 @@ const detail = {
       attempt.reason && make("p", { class: "reason text" }, ...escaped(attempt.reason)),
       make("dl", {}, facts.flatMap(([key, value]) => [make("dt", {}, key), make("dd", {}, value)]), this.instances(attempt.instances)),
       this.list("Findings of health checks", attempt.findings),
-      this.subtests(attempt.subtests ?? []),
+      this.subtests(attempt),
       this.output("Standard error", attempt.stderr),
       this.output("Standard output", attempt.stdout),
       this.commands(attempt),
@@ -132,13 +132,17 @@ const detail = {
     ];
   },
 
-  subtests(subtests) {
+  subtests({ subtests = [], moreSubtests }) {
     const entry = (one) => make("li", { class: one.verdict },
       sign(one.verdict),
       make("span", { class: "name" }, visible(one.path.join(" / ")), one.lane && make("span", { class: "where" }, ` on ${visible(one.lane)}`)),
       make("span", { class: "number soft" }, time(one.took)),
       one.message && make("span", { class: "note text" }, ...escaped(one.message)));
-    return subtests.length > 0 && [make("h3", {}, `Sub-results (${subtests.length})`), lists.list(subtests, entry, 100)];
+    return subtests.length > 0 && [
+      make("h3", {}, `Sub-results (${subtests.length + (moreSubtests ?? 0)})`),
+      lists.list(subtests, entry, 100),
+      moreSubtests && make("p", { class: "soft" }, `${plural(moreSubtests, "more sub-result")} in feed.jsonl`),
+    ];
   },
 
   measurements(all) {

@@ -20,6 +20,7 @@ use super::{
     seconds,
 };
 use crate::{
+    aggregate::sub_results::SubResults,
     bounded,
     case::{CaseInfo, declared, verdict::Verdict},
     error::one_line,
@@ -38,7 +39,7 @@ pub(super) struct JunitEntry {
     /// The number of the last attempt that reported sub-results.
     reporting: u32,
     /// The sub-results of that attempt.
-    sub_results: Vec<SubResult>,
+    sub_results: SubResults,
 }
 
 /// The JUnit form of an attempt that did not pass.
@@ -75,9 +76,9 @@ impl JunitEntry {
     pub(super) fn reported(&mut self, number: u32, result: &SubResult) {
         if self.reporting != number {
             self.reporting = number;
-            self.sub_results.clear();
+            self.sub_results = SubResults::default();
         }
-        self.sub_results.push(result.clone());
+        self.sub_results.push(result);
     }
 
     /// Returns the sub-results of the case as entries of their own.
@@ -163,6 +164,10 @@ impl JunitEntry {
         if results().any(|result| result.exit.is_some()) {
             let took = results().map(|result| result.took).sum();
             case.add_property(Property::new("test-time", seconds(took)));
+        }
+        if self.sub_results.left_out() > 0 {
+            let more = self.sub_results.left_out().to_string();
+            case.add_property(Property::new("more-sub-results", more));
         }
         self.add_declared(case);
         for (instance, facts) in &self.facts {

@@ -122,7 +122,7 @@ fn shorten(attempt: &mut CaseAttempt, limits: &TextLimits) {
     for console in &mut attempt.consoles {
         keep_end(&mut console.text, limits.text);
     }
-    for result in &mut attempt.sub_results {
+    for result in attempt.sub_results.iter_mut() {
         let message = result.message.iter_mut();
         message.for_each(|text| keep_end(text, limits.text));
     }
