@@ -93,7 +93,7 @@ fn servers(project: &Project) -> Vec<Pid> {
 
 #[test]
 fn a_virtual_machine_shows_the_workspace() {
-    let Some(images) = here(Images::build()) else {
+    let (Some(images), Some(with_9p)) = (here(Images::build()), here(Images::with_9p())) else {
         return;
     };
     let target = images.target("it");
@@ -116,8 +116,13 @@ fn a_virtual_machine_shows_the_workspace() {
         .says("the server of a shared folder has ended");
     project.run(&["--delete-targets"]).code(0);
     assert_eq!(servers(&project), []);
-    let blocked = target.replace("console=ttyS0", "console=ttyS0 module_blacklist=virtiofs");
-    let project = project.playbook(&format!("{blocked}retries = 0\n{share}"));
+    let without_virtiofs = |target: &str| {
+        let target = target.replace("console=ttyS0", "console=ttyS0 module_blacklist=virtiofs");
+        format!("{target}retries = 0\n{share}")
+    };
+    let project = project.playbook(&without_virtiofs(&with_9p.target("it")));
+    ran_in_the_folder(run(&project, &[]), &project);
+    let project = project.playbook(&without_virtiofs(&target));
     run(&project, &["up", "it"])
         .code(69)
         .says("`it-0` cannot mount the share `")

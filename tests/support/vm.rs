@@ -18,7 +18,16 @@ impl Images {
     /// # Errors
     /// Why virtual machines cannot run here.
     pub(crate) fn build() -> Result<Self, String> {
-        Self::build_by("vm")
+        Self::build_by("vm", "vm", &[])
+    }
+
+    /// Builds those of a guest that mounts folders by 9p, which the other kernel cannot.
+    ///
+    /// # Errors
+    /// As [`Images::build`].
+    pub(crate) fn with_9p() -> Result<Self, String> {
+        let kernel = ("KERNEL", "linux-image-amd64");
+        Self::build_by("vm", "vm-9p", &[kernel, ("MODULES", "9p 9pnet_virtio")])
     }
 
     /// Builds those of the gateway's example.
@@ -26,16 +35,17 @@ impl Images {
     /// # Errors
     /// As [`Images::build`].
     pub(crate) fn of_gateway() -> Result<Self, String> {
-        Self::build_by("gateway")
+        Self::build_by("gateway", "gateway", &[])
     }
 
-    fn build_by(example: &str) -> Result<Self, String> {
+    fn build_by(example: &str, folder: &str, variables: &[(&str, &str)]) -> Result<Self, String> {
         let program = "qemu-system-x86_64";
         let found = Command::new(program).arg("--version").output();
         found.map_err(|error| format!("`{program}`: {error}"))?;
-        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(example);
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(folder);
         let built = Command::new(repository().join(format!("examples/{example}/build")))
             .arg(&folder)
+            .envs(variables.iter().copied())
             .output();
         let built = built.map_err(|error| error.to_string())?;
         match built.status.success() {
