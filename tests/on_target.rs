@@ -3,7 +3,7 @@
 mod paths;
 mod shares;
 
-use std::{fs, path::Path};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use rustix::process::Signal;
 
@@ -236,6 +236,20 @@ fn a_machine_that_cannot_run_the_binary_is_told() {
             .says("cannot run on `it-0`: it is built for x86_64, and the instance is i686")
             .says("`--target i686-unknown-linux-gnu` builds tests for it");
     }
+    // A machine that says that its library is an old one.
+    let programs = linked.private("old");
+    fs::create_dir(&programs).expect("a folder");
+    let getconf = programs.join("getconf");
+    fs::write(&getconf, "#!/bin/sh\necho glibc 2.17\n").expect("a program");
+    fs::set_permissions(&getconf, fs::Permissions::from_mode(0o755)).expect("a program");
+    let path = format!("SetEnv PATH={}:/usr/bin:/bin", programs.display());
+    let sshd = Sshd::with(&["it-0"], &path);
+    let linked = linked.playbook(&sshd.playbook(&[("it", &["it-0"])]));
+    run(&linked, &[])
+        .code(69)
+        .says("cannot run on `it-0`: it needs glibc 2.")
+        .says("and the instance has glibc 2.17")
+        .says(&hint);
 }
 
 /// Over SSH, the binary is sent once for all tests and runs, and a test that hangs is ended.
