@@ -1,6 +1,6 @@
 //! Machines that show folders of this host, whose tests need no copies.
 
-use std::{fs, path::Path};
+use std::{fs, os::unix::fs::MetadataExt, path::Path};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -65,6 +65,7 @@ fn a_container_shows_the_workspace() {
     );
     assert_eq!(there, "hello\n");
     project.run(&["--delete-targets"]).code(0);
+    only_the_package_is_shared(&project);
     let missing = project.playbook("[[targets]]\nname = \"it\"\nplatform = \"container\"\nimage = \"x\"\nshare = [{ host = \"gone\" }]\n");
     missing
         .run(&["check"])
@@ -73,6 +74,46 @@ fn a_container_shows_the_workspace() {
     let local = missing
         .playbook("[[targets]]\nname = \"it\"\nplatform = \"local\"\nshare = [{ host = \".\" }]\n");
     local.run(&["check"]).code(78).says("unknown key `share`");
+}
+
+/// A machine that shares the package, but not Cargo's target folder, does not change the package on this host.
+fn only_the_package_is_shared(project: &Project) {
+    let playbook = project.path("target-test.toml");
+    let whole = fs::read_to_string(&playbook).expect("the playbook");
+    let kept = project.path("kept-on-this-host");
+    fs::write(&kept, "").expect("a file");
+    let manifest = project.path("Cargo.toml");
+    let changed = || {
+        let facts = fs::metadata(&manifest).expect("the manifest");
+        (facts.ctime(), facts.ctime_nsec())
+    };
+    let before = changed();
+    let (lines, rest) = (
+        whole.lines(),
+        format!("share = [{{ host = {:?} }}]", project.path("")),
+    );
+    let lines: Vec<_> = lines
+        .map(|line| {
+            if line.starts_with("share") {
+                &*rest
+            } else {
+                line
+            }
+        })
+        .collect();
+    let part = lines.join("\n");
+    for more in ["", "\n[on-target]\nexclude = [\"kept-on-this-host\"]\n"] {
+        fs::write(&playbook, part.clone() + more).expect("the playbook");
+        run(
+            project,
+            &["-E", "test(is_in_the_shared_folder)", "--keep-targets"],
+        );
+    }
+    assert!(kept.exists(), "deleted on this host");
+    assert_eq!(changed(), before, "written on this host");
+    project.run(&["--delete-targets"]).code(0);
+    fs::write(&playbook, whole).expect("the playbook");
+    fs::remove_file(kept).expect("a file");
 }
 
 /// The servers of the shared folders of a project's machines.

@@ -18,6 +18,8 @@ use crate::{
 /// The number of days after which an unused tree is deleted, and after which files are sent again: machines may delete files
 /// that are not used.
 const KEPT_DAYS: u32 = 7;
+/// The beginning of the names of files that show if a folder is shared.
+pub(crate) const PROBE: &str = ".target-test-probe-";
 
 /// Returns the script of [`program_place`](super::program_place) that also prints the tree's folder, `gzip` or an empty line, and
 /// the first line of the list `key`.
@@ -34,8 +36,8 @@ pub(crate) fn tree_place(program: &str, hash: &str, tree: &str, key: &str) -> Re
 }
 
 /// Returns the script that prints what is known of the paths of a tree, one word per line: `shared` if the instance has the
-/// file `marker` of this host, `free` if no root exists outside of the tree, and the user of [`view`], if any. Trees that
-/// were not used for a week are deleted.
+/// file `marker` of this host, `free` if no root exists outside of the tree, `mounted` if something is mounted in a root, and the user of [`view`], if any.
+/// Trees that were not used for a week are deleted.
 ///
 /// # Errors
 /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) if a path is invalid.
@@ -61,12 +63,36 @@ pub(crate) fn tree_facts(tree: &str, roots: &[TreeRoot], shared: &[String]) -> R
             path = quote(&root.path)
         );
     }
+    let inside = roots.iter().map(|root| {
+        let path = quote(&root.path);
+        format!("{path}|{path}/*")
+    });
+    let inside: Vec<_> = inside.collect();
+    let _ = write!(
+        script,
+        "while read -r _ m _; do case $m in {}) echo mounted; break;; esac; done </proc/mounts; ",
+        inside.join("|")
+    );
     script.push_str(
         "echo $f; if unshare -m true; then echo root; \
          elif unshare -Urm unshare --user --map-user=1 --map-group=1 true; then echo user; \
          elif unshare -Urm true; then echo fake-root; fi 2>/dev/null; exit 0",
     );
     Ok(script)
+}
+
+/// Returns the script that makes a file in each of these folders that exists, and prints its path.
+///
+/// # Errors
+/// [`ErrorKind::Usage`](crate::ErrorKind::Usage) if a path is invalid.
+pub(crate) fn probe_folders(folders: &[String]) -> Result<String> {
+    let mut script = String::new();
+    for folder in folders {
+        check_path(folder)?;
+        let (at, file) = (quote(folder), quote(&format!("{folder}/{PROBE}XXXXXX")));
+        let _ = write!(script, "[ ! -d {at} ] || mktemp {file}; ");
+    }
+    Ok(script + "exit 0")
 }
 
 /// Returns the script that makes folders below `prefix`. Those outside of the tree are noted in it, and must hold programs.

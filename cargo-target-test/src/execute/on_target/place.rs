@@ -2,6 +2,8 @@
 //!
 //! Must not know which files a test needs, nor how they are sent.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
 use super::view::{KeptView, Views};
@@ -32,6 +34,8 @@ pub(super) enum Layout {
 struct PathFacts {
     is_shared: bool,
     is_free: bool,
+    /// True if something is mounted in a root: a copy at the same path could change the files of this host.
+    is_mounted: bool,
     view: Option<ViewBy>,
 }
 
@@ -42,6 +46,7 @@ impl PathFacts {
             match word {
                 "shared" => facts.is_shared = true,
                 "free" => facts.is_free = true,
+                "mounted" => facts.is_mounted = true,
                 "root" => facts.view = Some(ViewBy::Root),
                 "user" => facts.view = Some(ViewBy::User),
                 "fake-root" => facts.view = Some(ViewBy::FakeRoot),
@@ -62,12 +67,14 @@ impl PathFacts {
         let mut layouts: Vec<_> = match ownership {
             // A created machine that has a file of this host shares its folders.
             Ownership::Created => {
-                let plain = Some(Layout::Plain).filter(|_| shared.is_none());
+                let is_own = shared.is_none() && !self.is_mounted;
+                let plain = is_own.then_some(Layout::Plain);
                 shared.into_iter().chain(plain).chain(views).collect()
             }
             Ownership::Ephemeral => shared.into_iter().chain(views).collect(),
             Ownership::Existing => {
-                let free = self.is_free.then_some(Layout::Plain);
+                let is_free = self.is_free && !self.is_mounted;
+                let free = is_free.then_some(Layout::Plain);
                 views.chain(shared).chain(free).collect()
             }
         };
@@ -132,6 +139,9 @@ impl Layout {
         let Some(prefix) = self.prefix(wanted.tree) else {
             return Ok(true);
         };
+        if self == Self::Plain && are_of_this_host(machine, wanted.folders).await? {
+            return Ok(false);
+        }
         let make = shell::make_folders(wanted.tree, &prefix, wanted.folders)?;
         let made = machine.run(&make).await?;
         let by = match (made.accepted(), self) {
@@ -190,6 +200,20 @@ impl Layout {
             roots: roots.iter().map(|root| root.path.clone()).collect(),
         }
     }
+}
+
+/// True if a file that the machine makes in one of the folders is on this host, too.
+async fn are_of_this_host(machine: &Machine, folders: &[String]) -> Result<bool> {
+    let made = machine.run(&shell::probe_folders(folders)?).await?;
+    let made = made.accepted()?.stdout;
+    let mut is_here = false;
+    for path in String::from_utf8_lossy(&made).lines() {
+        if path.contains(shell::PROBE) {
+            is_here |= Path::new(path).exists();
+            machine.run(&shell::remove(path)).await?.accepted()?;
+        }
+    }
+    Ok(is_here)
 }
 
 /// The place of a test on its machine, for the process that stands for the test.
@@ -257,6 +281,8 @@ mod tests {
             ),
             ("\nfake-root", Existing, vec![View(ViewBy::FakeRoot), Moved]),
             ("free", Existing, vec![Plain, Moved]),
+            ("mounted\nfree", Existing, vec![Moved]),
+            ("mounted\nroot", Created, vec![View(ViewBy::Root), Moved]),
             ("", Existing, vec![Moved]),
             ("shared", Ephemeral, vec![Shared, Moved]),
             ("free", Ephemeral, vec![Moved]),
