@@ -35,6 +35,8 @@ use crate::{
 
 /// The time that running events and each tear-down event have to end, if a description does not say it.
 const GRACE: Duration = Duration::from_secs(30);
+/// The shortest interval of an event, in seconds.
+const SHORTEST: f64 = 0.001;
 
 /// The description of one orchestration.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -324,10 +326,11 @@ impl DescriptionFile {
             }
             (None, None) => wrong("", "`total_hours` or `duration` is missing".to_owned()),
             (Some(hours), None) if !is_time(hours, 3600.0) => {
-                wrong(
-                    "total_hours",
-                    "duration must be greater than zero".to_owned(),
-                );
+                let message = match hours > 0.0 {
+                    true => "duration is too long",
+                    false => "duration must be greater than zero",
+                };
+                wrong("total_hours", message.to_owned());
             }
             _ => {}
         }
@@ -342,11 +345,11 @@ impl DescriptionFile {
                     let message = "`interval` cannot be combined with `interval_sec`";
                     wrong(&of("interval"), message.to_owned());
                 }
-                (Some(seconds), None) if !is_time(seconds, 1.0) => {
-                    wrong(
-                        &of("interval_sec"),
-                        "interval must be greater than zero".to_owned(),
-                    );
+                (Some(seconds), None) if !is_time(seconds, 1.0) || seconds < SHORTEST => {
+                    wrong(&of("interval_sec"), wrong_interval(seconds));
+                }
+                (None, Some(interval)) if interval.0.as_secs_f64() < SHORTEST => {
+                    wrong(&of("interval"), wrong_interval(interval.0.as_secs_f64()));
                 }
                 (None, None) if !event.at_startup && !event.at_teardown => {
                     wrong(
@@ -390,6 +393,16 @@ impl DescriptionFile {
             }
         }
     }
+}
+
+/// Returns the message about an interval that is not possible.
+fn wrong_interval(seconds: f64) -> String {
+    let why = match seconds {
+        ..=0.0 => "must be greater than zero",
+        ..SHORTEST => "must be at least 1 ms",
+        _ => "is too long",
+    };
+    format!("interval {why}")
 }
 
 /// True if a number of such units is a time greater than zero.

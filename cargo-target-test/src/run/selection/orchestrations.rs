@@ -16,10 +16,6 @@ use crate::{
     ui,
 };
 
-/// The number of times that an orchestration's grace fits into its time limit, beside its duration: for the set-up of
-/// fixtures, for events to end, and for the tear-down.
-const GRACES: u32 = 3;
-
 /// The descriptions of the playbook, if a test runs an orchestration or the playbook names folders.
 pub(super) struct Orchestrations {
     settings: OrchestrationSettings,
@@ -84,14 +80,17 @@ impl Orchestrations {
 
 /// Returns the time limit of the test of an orchestration.
 fn limit(plan: &OrchestrationPlan) -> Duration {
-    let limit = plan.duration.div_f64(plan.time_scale) + plan.grace * GRACES;
+    let limit = plan.duration.div_f64(plan.time_scale) + to_end(plan);
     // Whole seconds, for people.
     Duration::from_secs(limit.as_secs() + 1)
 }
 
-/// Returns the time that nextest gives an orchestration after a signal: more than the runner gives it.
+/// Returns the time that nextest gives an orchestration after a signal: more than the runner gives it for running events, and
+/// for each tear-down event.
 pub(super) fn to_end(plan: &OrchestrationPlan) -> Duration {
-    plan.grace * GRACES
+    let tear_downs = plan.events.iter().filter(|event| event.at_teardown).count();
+    let tear_downs = u32::try_from(tear_downs.max(1)).unwrap_or(u32::MAX);
+    plan.grace.saturating_mul(tear_downs.saturating_add(2))
 }
 
 impl Selection {
