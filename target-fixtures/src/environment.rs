@@ -90,10 +90,13 @@ impl Environment {
     pub fn network(&self, name: &str) -> Network<'_> {
         let known: BTreeSet<_> = self.machines.iter().flat_map(Target::networks).collect();
         let names: Vec<_> = known.iter().copied().collect();
-        let names = names.join("`, `");
+        let names = match names.as_slice() {
+            [] => "none".to_owned(),
+            names => format!("`{}`", names.join("`, `")),
+        };
         assert!(
             known.contains(name),
-            "environment `{}` has no network `{name}`; it has `{names}`",
+            "environment `{}` has no network `{name}`; it has {names}",
             self.name()
         );
         Network::new(self, name)

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::{Result, no_packet, program};
-use crate::{error::Placed, target::Target};
+use crate::{
+    error::{ErrorKind, Placed, TargetError},
+    target::Target,
+};
 
 /// Pings an address from a machine: three times, and waits 2 s for replies.
 ///
@@ -70,7 +73,8 @@ impl Ping<'_> {
     /// Sends the requests and waits for the replies.
     ///
     /// # Errors
-    /// [`ErrorKind::NoPacket`](crate::ErrorKind::NoPacket) if no reply came; a skip if the machine has no `ping`.
+    /// [`ErrorKind::NoPacket`] if no reply came; [`ErrorKind::Request`] if `ping` did not start, such as for an unknown name
+    /// or interface; a skip if the machine has no `ping`.
     #[track_caller]
     pub fn run(self) -> Result<Pings> {
         program(self.from, &["ping"], "iputils-ping")?;
@@ -82,14 +86,18 @@ impl Ping<'_> {
             command = command.arg("-I").arg(interface);
         }
         let output = command.arg(&self.to).allow_failure().run()?;
-        let pings = read(&output.stdout).filter(|pings| pings.received > 0);
-        let none = || {
-            let (to, from) = (&self.to, self.from.instance());
-            let said = output.stderr.trim();
-            let said = if said.is_empty() { "no reply" } else { said };
-            no_packet(format!("ping `{to}` from `{from}`: {said}"))
+        let (to, from, said) = (&self.to, self.from.instance(), output.stderr.trim());
+        let failed = |why: &str| format!("ping `{to}` from `{from}`: {why}");
+        let pings = match read(&output.stdout) {
+            Some(pings) if pings.received > 0 => Ok(pings),
+            // A wrong name or interface is no missing packet.
+            None if !said.is_empty() && !said.contains("unreachable") => {
+                Err(TargetError::new(ErrorKind::Request, failed(said)))
+            }
+            _ if said.is_empty() => Err(no_packet(failed("no reply"))),
+            _ => Err(no_packet(failed(said))),
         };
-        pings.ok_or_else(none).placed()
+        pings.placed()
     }
 }
 

@@ -182,6 +182,10 @@ impl Faults<'_> {
     /// As [`link_cut`](Self::link_cut); [`ErrorKind::Request`] for another number.
     #[track_caller]
     pub fn link_loss(&self, share: f64) -> Result<ActiveFault> {
+        if share.is_nan() {
+            let message = "lose frames: the share is not a number";
+            return Err(TargetError::new(ErrorKind::Request, message)).placed();
+        }
         self.begin(Fault::LinkLoss { share }).placed()
     }
 
