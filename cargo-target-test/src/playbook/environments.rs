@@ -324,7 +324,7 @@ impl<'s> WrittenEnvironment<'_, 's> {
             problems.add(Problem::new(message, header).label(why));
             return None;
         }
-        for key in ["name", "max-spares"] {
+        for key in ["name", "max-spares", "runs-on"] {
             if let Some((key, _)) = own.remove_entry(key) {
                 let message = format!("unknown key `{}`", key.get_ref());
                 problems.add(Problem::new(message, key.span()).label("not a key of a role"));
