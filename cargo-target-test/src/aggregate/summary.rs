@@ -245,7 +245,10 @@ impl Summary {
         if kept.len() > shown {
             ui::status("", Style::Good, format!("and {} more", kept.len() - shown));
         }
-        let shell = format!("cargo target-test shell {first}");
+        let shell = "cargo target-test shell";
+        // A machine of an environment has another name.
+        let reach = self.reach.get(first).filter(|how| how.starts_with(shell));
+        let shell = reach.map_or_else(|| format!("{shell} {first}"), String::clone);
         ui::status("Shell", Style::Bold, shell);
         ui::status("Delete", Style::Bold, "cargo target-test --delete-targets");
     }
