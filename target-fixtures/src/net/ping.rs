@@ -90,7 +90,7 @@ impl Ping<'_> {
         let failed = |why: &str| format!("ping `{to}` from `{from}`: {why}");
         let pings = match read(&output.stdout) {
             Some(pings) if pings.received > 0 => Ok(pings),
-            // A wrong name or interface is no missing packet.
+            // No packet was sent, such as for a wrong name or interface.
             None if !said.is_empty() && !said.contains("unreachable") => {
                 Err(TargetError::new(ErrorKind::Request, failed(said)))
             }
