@@ -54,7 +54,7 @@ use sha2::{Digest, Sha256};
 pub(crate) use self::definition::{flatten, is_inside, toml_key};
 pub(crate) use self::description::without_description;
 pub(crate) use self::diagnostic::list;
-pub(crate) use self::files::{is_excluded, resolve as resolve_path};
+pub(crate) use self::files::{is_excluded, resolve as resolve_path, without_parents};
 pub(crate) use self::find::shown as shown_path;
 pub(crate) use self::nearest::{did_you_mean, meant};
 pub(crate) use self::scenario::{nearest_or_all, unknown as unknown_name};

@@ -5,7 +5,7 @@ use std::{
     fs,
     io::{self, Read},
     os::unix::{ffi::OsStrExt, fs::PermissionsExt},
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use sha2::{Digest, Sha256};
@@ -18,6 +18,19 @@ pub(crate) fn resolve(directory: &Path, written: &Path) -> PathBuf {
         (Ok(rest), Some(home)) => home.join(rest),
         _ => directory.join(written),
     }
+}
+
+/// Returns a path without `..`, so that files have one path on a machine. Links are not followed: tests name files by the
+/// links that lead to them.
+pub(crate) fn without_parents(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => drop(plain.pop()),
+            part => plain.push(part),
+        }
+    }
+    plain
 }
 
 /// True if a pattern excludes a path in a folder: one without `/` by the path's name, another one by the path.

@@ -1,12 +1,12 @@
 //! The syntax of shared folders: folders of this host that instances of several platforms show.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use serde_json::Value;
 
-use super::resolve_path;
+use super::{resolve_path, without_parents};
 
 /// The key of the shared folders in the parameters of a platform.
 const KEY: &str = "share";
@@ -56,23 +56,10 @@ pub(super) fn make_absolute(parameters: &mut Value, directory: &Path) {
         .filter_map(|one| one.get_mut("host"))
     {
         if let Some(written) = host.as_str() {
-            let path = plain(&resolve_path(directory, Path::new(written)));
+            let path = without_parents(&resolve_path(directory, Path::new(written)));
             *host = path.to_string_lossy().into();
         }
     }
-}
-
-/// Returns a path without `.` and `..`, as Cargo writes the paths that it compiles into tests.
-fn plain(path: &Path) -> PathBuf {
-    let mut plain = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::ParentDir => drop(plain.pop()),
-            Component::CurDir => {}
-            part => plain.push(part),
-        }
-    }
-    plain
 }
 
 #[cfg(test)]

@@ -2,11 +2,7 @@
 //!
 //! Must not know how a program is built.
 
-use std::{
-    collections::BTreeMap,
-    path::{Component, Path, PathBuf},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use super::Selection;
 use crate::{
@@ -16,7 +12,7 @@ use crate::{
         programs::{CargoBuild, CasePrograms, DeclaringTest, Programs},
     },
     inventory, plan,
-    playbook::resolve_path,
+    playbook::{resolve_path, without_parents},
 };
 
 impl Selection {
@@ -105,17 +101,4 @@ impl Selection {
         let one = of_package.iter().find(|one| one.name == name)?;
         Some(build.target_directory.join(&one.path).into_std_path_buf())
     }
-}
-
-/// Returns a path without `..`, so that files have one path on a machine. Links are not followed: tests name files by the
-/// links that lead to them.
-fn without_parents(path: &Path) -> PathBuf {
-    let mut plain = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::ParentDir => drop(plain.pop()),
-            part => plain.push(part),
-        }
-    }
-    plain
 }
