@@ -67,9 +67,9 @@ async fn works(farm: &Farm, what: &str) {
     let pid: u32 = first_line(&mut endless).await.parse().unwrap();
     drop(endless);
     eventually("the command is gone", || !is_alive(pid)).await;
-    let mut marked = transport.exec(&line("sleep 1000 & echo $!; wait"), "a-lease", None);
+    let mut marked = transport.exec(&line("sleep 1000 & echo $!; wait"), &lease("a-lease"), None);
     let pid: u32 = first_line(&mut marked).await.parse().unwrap();
-    transport.sweep("a-lease", PATIENCE).await.unwrap();
+    transport.sweep(&lease("a-lease"), PATIENCE).await.unwrap();
     assert!(!is_alive(pid), "{what}");
 }
 

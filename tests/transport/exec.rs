@@ -165,7 +165,7 @@ fn a_daemon_does_not_delay_the_end() {
         let output = run(&*transport, daemons).await;
         let pids = output.text().lines().map(|pid| pid.parse().unwrap());
         assert_eq!(pids.filter(|pid| is_alive(*pid)).count(), 2);
-        transport.sweep("lease-of-nobody", PATIENCE).await.unwrap();
+        transport.sweep(&lease("any"), PATIENCE).await.unwrap();
     }));
 }
 
@@ -174,7 +174,7 @@ fn a_sweep_kills_what_carries_the_lease() {
     block_on(on_each(async |transport, _| {
         let start = "sleep 1000 & echo $!; setsid sh -c 'echo $$; exec sleep 1000' & wait";
         let mut pids: Vec<u32> = Vec::new();
-        let mut ours = transport.exec(&line(start), "swept", None);
+        let mut ours = transport.exec(&line(start), &lease("swept"), None);
         let mut text = String::new();
         while text.lines().count() < 2 {
             match ours.events.recv().await {
@@ -185,10 +185,10 @@ fn a_sweep_kills_what_carries_the_lease() {
             }
         }
         pids.extend(text.lines().map(|line| line.parse::<u32>().unwrap()));
-        let mut other = transport.exec(&line("echo $$; sleep 1000"), "swept-not", None);
+        let mut other = transport.exec(&line("echo $$; sleep 1000"), &lease("swept-not"), None);
         let spared: u32 = first_line(&mut other).await.parse().unwrap();
 
-        transport.sweep("swept", PATIENCE).await.unwrap();
+        transport.sweep(&lease("swept"), PATIENCE).await.unwrap();
         eventually("the swept processes are gone", || {
             pids.iter().all(|pid| !is_alive(*pid))
         })

@@ -82,7 +82,7 @@ async fn fresh(transport: &dyn Transport, text: &str) -> TransportOutput {
         fresh_login: true,
         ..line(text)
     };
-    finish(transport.exec(&command, "lease-of-nobody", None))
+    finish(transport.exec(&command, &lease("any"), None))
         .await
         .unwrap()
 }
@@ -380,12 +380,12 @@ fn a_killed_kept_shell_is_replaced() {
         warm(&*transport).await;
         // The sweep of a lease kills what its commands have left, and not the shell.
         let left = "sleep 1000 >/dev/null 2>&1 & echo $!";
-        let said = finish(transport.exec(&line(left), "l1", None))
+        let said = finish(transport.exec(&line(left), &lease("l1"), None))
             .await
             .unwrap();
         let pid = said.text().trim().parse().unwrap();
         let before = host.logins();
-        transport.sweep("l1", PATIENCE).await.unwrap();
+        transport.sweep(&lease("l1"), PATIENCE).await.unwrap();
         assert!(!is_alive(pid));
         run(&*transport, ":").await;
         assert_eq!(host.logins(), before);
@@ -410,16 +410,18 @@ fn a_kept_shell_knows_if_nothing_is_left() {
                 watches_rest: is_watched,
                 ..line(text)
             };
-            let said = finish(transport.exec(&command, "l1", None)).await.unwrap();
+            let said = finish(transport.exec(&command, &lease("l1"), None))
+                .await
+                .unwrap();
             assert_eq!(said.left_nothing, left_nothing, "{text} {is_watched}");
-            transport.sweep("l1", PATIENCE).await.unwrap();
+            transport.sweep(&lease("l1"), PATIENCE).await.unwrap();
         }
         // What other commands leave does not become a child of the shell.
         let said = run(&*transport, &format!("{leaves} & echo $!")).await;
         let pid: u32 = said.text().trim().parse().unwrap();
         let mut own = host.shells().into_iter().flat_map(children);
         assert!(own.all(|shell| !children(shell).contains(&pid)));
-        let swept = transport.sweep("lease-of-nobody", PATIENCE).await;
+        let swept = transport.sweep(&lease("any"), PATIENCE).await;
         swept.unwrap();
     });
 }

@@ -176,7 +176,7 @@ fn a_long_cut_is_told_and_healed() {
             },
         );
         let mark = format!("echo ran >>'{}'; echo $$; sleep 1000", file.display());
-        let mut running = transport.exec(&line(&mark), "cut-off", None);
+        let mut running = transport.exec(&line(&mark), &lease("cut-off"), None);
         let pid: u32 = first_line(&mut running).await.parse().unwrap();
         link.cut();
         let error = finish(running).await.unwrap_err();
@@ -193,7 +193,7 @@ fn a_long_cut_is_told_and_healed() {
         assert_eq!(run(&transport, "echo again").await.text(), "again\n");
         assert_eq!(marks(&file), 1);
         // The process of the lost connection is found by its lease.
-        transport.sweep("cut-off", PATIENCE).await.unwrap();
+        transport.sweep(&lease("cut-off"), PATIENCE).await.unwrap();
         assert!(!is_alive(pid));
     });
 }
