@@ -6,7 +6,7 @@ use std::{
     sync::OnceLock,
 };
 
-use crate::support::{Outcome, Project, Tool, eventually, feed};
+use crate::support::{Outcome, Project, Tool, feed, processes::end_brokers};
 
 const TESTS: &str = r##"
 #[target_test]
@@ -297,21 +297,4 @@ fn tests_run_without_the_tool() {
         .says("no broker: `cargo-no-such-tool` is not installed");
     end_brokers(&lab.path("pool"));
     assert!(lab.machines().is_empty());
-}
-
-/// Ends the brokers of a pool, as their idle time would; what they had deployed goes with them.
-fn end_brokers(pool: &Path) {
-    let pool = pool.to_str().expect("UTF-8");
-    let is_ours = |pid: &i32| {
-        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let words: Vec<_> = line.split(|byte| *byte == 0).collect();
-        words.ends_with(&[b"broker", b"--pool", pool.as_bytes(), b""])
-    };
-    let pids = fs::read_dir("/proc").expect("/proc").flatten();
-    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    for pid in pids.filter(is_ours) {
-        let process = rustix::process::Pid::from_raw(pid).expect("a process");
-        let _ = rustix::process::kill_process(process, rustix::process::Signal::TERM);
-        eventually("the broker's end", || !is_ours(&pid));
-    }
 }

@@ -9,7 +9,9 @@ use rustix::process::Signal;
 
 use crate::{
     programs::programs_sent,
-    support::{Outcome, Project, Sshd, Tool, container::Engine, eventually, here},
+    support::{
+        Outcome, Project, Sshd, Tool, container::Engine, eventually, here, processes::running,
+    },
 };
 
 /// Tests with `#[target_test]`, and the program that one of them starts.
@@ -258,6 +260,8 @@ fn a_binary_is_sent_once_over_ssh() {
     let project = project("on-target-ssh");
     let temporary = project.private("tmp");
     fs::create_dir(&temporary).expect("a folder");
+    let variable = format!("TMPDIR={}", temporary.display());
+    let is_there = || !running(|one| one.has_variable(&variable)).is_empty();
     let names = ["it-0", "it-1"];
     let sshd = Sshd::with(&names, &format!("SetEnv TMPDIR={}", temporary.display()));
     let collect = format!("collect = [{:?}]\n", project.path("kills.log"));
@@ -280,9 +284,7 @@ fn a_binary_is_sent_once_over_ssh() {
         .line_with(&["SIGKILL", "kills_its_session[it]"])
         .line_with(&["9 cases: 4 passed", "5 failed, 0 infra"]);
     brings_log(&project, &ended);
-    eventually("the end of what a test left", || {
-        !has_process_with(&temporary)
-    });
+    eventually("the end of what a test left", || !is_there());
     let first = sent();
     assert_eq!(first.len(), 2, "{first:?}");
     run(&project, &words).code(100);
@@ -290,26 +292,13 @@ fn a_binary_is_sent_once_over_ssh() {
     run(&project, &["-E", "test(hangs)", "--timeout", "2s"])
         .code(100)
         .says("timed out after 2s");
-    eventually("the end of all processes there", || {
-        !has_process_with(&temporary)
-    });
+    eventually("the end of all processes there", || !is_there());
     // The pipes of a test with `#[target_test]` are gone with it.
     let project = project.test_file("uses", USES);
     run(&project, &["-E", "test(uses) or test(is_reached)"])
         .code(0)
         .line_with(&["PASS", "is_reached[it]"]);
     assert!(sent().iter().all(|(_, path)| path.is_file()));
-}
-
-/// True if a process has this folder in its environment.
-fn has_process_with(folder: &Path) -> bool {
-    let variable = format!("TMPDIR={}", folder.display());
-    let processes = fs::read_dir("/proc").expect("/proc").flatten();
-    let mut all = processes.flat_map(|entry| fs::read(entry.path().join("environ")));
-    all.any(|variables| {
-        let mut variables = variables.split(|byte| *byte == 0);
-        variables.any(|one| one == variable.as_bytes())
-    })
 }
 
 /// The option, the scenario and the target decide, in this order; what cannot run there is refused before anything starts.

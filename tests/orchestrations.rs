@@ -9,7 +9,9 @@ use std::{fs, path::Path};
 
 use serde_json::Value;
 
-use crate::support::{Project, browser::Browser, eventually, examples, feed, here, repository};
+use crate::support::{
+    Project, browser::Browser, eventually, examples, feed, here, processes::running, repository,
+};
 use rustix::process::{Pid, Signal, kill_process};
 
 const TIMED: &str = include_str!("crates/orchestrations/timed.rs");
@@ -250,7 +252,7 @@ fn interrupted_and_killed_orchestrations_are_torn_down() {
         .tool(["--run-orch", "spreads"])
         .env("LEDGER", project.private("other"));
     other.run().code(0).line_with(&["PASS", "spreads[pair]"]);
-    let test = test_process("lasts");
+    let test = test_process(&project, "lasts");
     kill_process(test, Signal::KILL).expect("the test is killed");
     started.wait().code(100).says("SIGKILL");
     assert_eq!(ledger(&project), [&up[..], &down].concat());
@@ -342,18 +344,14 @@ fn the_example_plays_for_three_hours() {
     assert_eq!(drawn, 3);
 }
 
-/// The process of the test with this name, started by a runner.
-fn test_process(name: &str) -> Pid {
-    let processes = fs::read_dir("/proc").expect("/proc").flatten();
-    let mut found = processes.filter_map(|entry| {
-        let pid = entry.file_name().to_str()?.parse().ok()?;
-        let line = fs::read(entry.path().join("cmdline")).ok()?;
-        let words: Vec<_> = line.split(|byte| *byte == 0).collect();
-        let is_test = words.first()?.windows(6).any(|part| part == b"/timed")
-            && words.contains(&name.as_bytes());
-        is_test.then(|| Pid::from_raw(pid)).flatten()
+/// The process of the project's test with this name.
+fn test_process(project: &Project, name: &str) -> Pid {
+    let ledger = format!("LEDGER={}", project.private("ledger").display());
+    let found = running(|one| {
+        let words = one.words();
+        words[0].contains("/timed") && words.contains(&name.to_owned()) && one.has_variable(&ledger)
     });
-    found.next().expect("a process of the test")
+    *found.first().expect("a process of the test")
 }
 
 /// Wrong descriptions are errors at their places, before anything is deployed.

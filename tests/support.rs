@@ -10,6 +10,8 @@ pub(crate) mod browser;
 pub(crate) mod container;
 /// The files that a run leaves.
 pub(crate) mod feed;
+/// Processes of this machine.
+pub(crate) mod processes;
 /// A crate of a test's own.
 mod project;
 /// A link that is slow or breaks.

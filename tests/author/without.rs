@@ -5,7 +5,7 @@
 use std::{fs, path::PathBuf};
 
 use super::{playbook, program, project};
-use crate::support::{Project, Tool, eventually};
+use crate::support::{Project, Tool, eventually, processes::end_brokers};
 
 /// For tests without a runner.
 const TWO: &str = r#"
@@ -22,20 +22,7 @@ count = 1
 
 /// Ends the project's broker, as its idle time would; what it had deployed goes with it.
 pub(crate) fn end_broker(project: &Project) {
-    let pool = project.private("pool");
-    let pool = pool.to_str().expect("UTF-8");
-    let is_ours = |pid: &i32| {
-        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let words: Vec<_> = line.split(|byte| *byte == 0).collect();
-        words.ends_with(&[b"broker", b"--pool", pool.as_bytes(), b""])
-    };
-    let pids = fs::read_dir("/proc").expect("/proc").flatten();
-    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    for pid in pids.filter(is_ours) {
-        let process = rustix::process::Pid::from_raw(pid).expect("a process");
-        let _ = rustix::process::kill_process(process, rustix::process::Signal::TERM);
-        eventually("the broker's end", || !is_ours(&pid));
-    }
+    end_brokers(&project.private("pool"));
     project.run(&["targets"]).code(0).says("no targets");
 }
 

@@ -11,20 +11,13 @@ use std::{fs, path::Path};
 
 pub(crate) use cargo_target_test::contract::Subject;
 
+use crate::support::processes::running;
+
 /// The processes that carry this in their environment, for all of a pool's instances.
 fn marked(name: &str, label: &str) -> Vec<String> {
     let mark = format!("{name}={label}");
-    let processes = fs::read_dir("/proc").expect("/proc").flatten();
-    let is_marked = |environment: Vec<u8>| {
-        environment
-            .split(|byte| *byte == 0)
-            .any(|one| one.starts_with(mark.as_bytes()))
-    };
-    let found =
-        processes.filter(|entry| fs::read(entry.path().join("environ")).is_ok_and(is_marked));
-    found
-        .map(|entry| entry.path().display().to_string())
-        .collect()
+    let found = running(|one| one.has_variable(&mark)).into_iter();
+    found.map(|pid| pid.to_string()).collect()
 }
 
 /// The pool's label: what everything carries.

@@ -14,7 +14,7 @@ use fastrand::Rng;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{Lab, ssh::kill_sessions, target};
-use crate::support::{SmallDisk, Sshd, Started, Tool, eventually};
+use crate::support::{SmallDisk, Sshd, Started, Tool, eventually, processes::running};
 
 /// The number of labs at once.
 const AT_ONCE: usize = 3;
@@ -228,20 +228,5 @@ fn account(lab: &Lab, number: u64) {
 /// The processes of a lab: its folder is in their environment.
 fn processes(lab: &Path) -> Vec<Pid> {
     let mark = format!("FAULTS_AT={}", lab.display());
-    let all = fs::read_dir("/proc").expect("/proc").flatten();
-    let pids = all.filter_map(|entry| {
-        let environment = fs::read(entry.path().join("environ")).ok()?;
-        let mut variables = environment.split(|byte| *byte == 0);
-        variables
-            .any(|variable| variable == mark.as_bytes())
-            .then(|| {
-                entry
-                    .file_name()
-                    .to_str()?
-                    .parse()
-                    .ok()
-                    .and_then(Pid::from_raw)
-            })?
-    });
-    pids.collect()
+    running(|one| one.has_variable(&mark))
 }

@@ -1,11 +1,9 @@
 //! Runs that wait for each other, that are stopped, and whose instances are deleted under their hands.
 
-use std::fs;
-
 use rustix::process::Signal;
 
 use super::{Lab, kill};
-use crate::support::eventually;
+use crate::support::{eventually, processes::running};
 
 #[test]
 fn a_run_waits_for_another_and_says_for_whom() {
@@ -52,17 +50,12 @@ fn a_waiter_that_dies_gives_its_place_away() {
     let mut second = lab.start(&["other", "quick", "--no-capture"]);
     second.wait_for("waiting for alpha: 1 of 1 leased");
     let place = lab.path("").display().to_string();
-    let runner = |line: &str| line.contains(&place) && line.contains("\0other[alpha]\0");
-    let runners = fs::read_dir("/proc")
-        .expect("/proc")
-        .flatten()
-        .filter(|entry| {
-            fs::read(entry.path().join("cmdline"))
-                .is_ok_and(|line| runner(&String::from_utf8_lossy(&line)))
-        });
-    let runners: Vec<_> = runners.map(|entry| entry.file_name()).collect();
+    let runners = running(|one| {
+        let words = one.words();
+        words.contains(&"other[alpha]".to_owned()) && words.iter().any(|word| word.contains(&place))
+    });
     assert_eq!(runners.len(), 1);
-    kill(&runners[0].to_string_lossy());
+    kill(&runners[0].to_string());
     let mut third = lab.start(&["quick", "--no-capture"]);
     third.wait_for("waiting for alpha: 1 of 1 leased");
     lab.let_go();

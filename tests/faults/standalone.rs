@@ -2,14 +2,14 @@
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     time::{Duration, Instant},
 };
 
 use rustix::process::Signal;
 
 use super::{Lab, alive, kill, signal, target};
-use crate::support::{core_limit, eventually};
+use crate::support::{core_limit, eventually, processes};
 
 const TEST: &[&str] = &["test", "--test", "faults", "--quiet", "--", "--exact"];
 
@@ -23,20 +23,8 @@ pub(super) fn brokers(lab: &Lab) -> Vec<String> {
 }
 
 fn brokers_of(pool: &Path) -> Vec<String> {
-    let pool = pool.display().to_string();
-    let words = ["broker", "--pool", &pool]
-        .map(|word| format!("\0{word}"))
-        .concat()
-        + "\0";
-    let processes = fs::read_dir("/proc").expect("/proc").flatten();
-    let is_one = |path: &PathBuf| {
-        let line = fs::read(path.join("cmdline")).unwrap_or_default();
-        String::from_utf8_lossy(&line).ends_with(&words)
-    };
-    let name = |path: PathBuf| Some(path.file_name()?.to_str()?.to_owned());
-    (processes.map(|entry| entry.path()).filter(is_one))
-        .filter_map(name)
-        .collect()
+    let all = processes::brokers(pool).into_iter();
+    all.map(|pid| pid.to_string()).collect()
 }
 
 #[test]

@@ -12,7 +12,9 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::Lab;
 use crate::support::{
-    Outcome, Project, examples, here, repository,
+    Outcome, Project, examples, here,
+    processes::{Running, running},
+    repository,
     vm::{Images, PATIENCE},
 };
 
@@ -74,19 +76,14 @@ struct Remains {
 impl Remains {
     fn of(lab: &Lab) -> Self {
         let folder = format!("TARGET_TEST_FOLDER={}/", lab.path("pool").display());
-        let (mut machines, mut switches) = (0, Vec::new());
-        for entry in fs::read_dir("/proc").expect("/proc").flatten() {
-            let environment = fs::read(entry.path().join("environ")).unwrap_or_default();
-            let environment = String::from_utf8_lossy(&environment);
-            if environment.split('\0').any(|one| one.starts_with(&folder)) {
-                let pid = entry.file_name().to_string_lossy().parse();
-                match environment.contains("\0TARGET_TEST_NETWORK=") {
-                    true => switches.extend(pid.ok().and_then(Pid::from_raw)),
-                    false => machines += 1,
-                }
-            }
+        let ours = running(|one| one.has_variable(&folder));
+        let (switches, machines): (Vec<_>, Vec<_>) = ours
+            .into_iter()
+            .partition(|pid| Running(*pid).has_variable("TARGET_TEST_NETWORK="));
+        Self {
+            machines: machines.len(),
+            switches,
         }
-        Self { machines, switches }
     }
 
     fn assert_none(&self, when: &str) {

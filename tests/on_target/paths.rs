@@ -4,11 +4,10 @@ use std::{
     collections::BTreeSet,
     fs,
     os::unix::fs::{PermissionsExt, symlink},
-    path::Path,
 };
 
 use super::{in_container, on_instance, run, tool};
-use crate::support::{Outcome, Project, Sshd, User, eventually};
+use crate::support::{Outcome, Project, Sshd, User, eventually, processes::running};
 
 const PATHS: &str = include_str!("../crates/on_target/paths.rs");
 const MOVED: &str = include_str!("../crates/on_target/moved.rs");
@@ -145,11 +144,9 @@ fn has_changed_copies(project: &Project, outcome: &Outcome) {
         .filter_map(|line| line.trim().strip_prefix("in mnt:"))
         .collect();
     assert_eq!(namespaces.len(), 1, "{namespaces:?}");
-    let namespace = format!("mnt:{}", namespaces.first().expect("a namespace"));
+    let folder = project.path("").display().to_string();
     eventually("the end of the namespace", || {
-        let processes = fs::read_dir("/proc").expect("/proc").flatten();
-        let mut all = processes.flat_map(|entry| fs::read_link(entry.path().join("ns/mnt")));
-        !all.any(|one| one == Path::new(&namespace))
+        running(|one| one.has_mount(&folder)).is_empty()
     });
 }
 

@@ -7,6 +7,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::{in_container, on_instance, paths::APP};
 use crate::support::{
     Outcome, Project, eventually, here,
+    processes::running,
     vm::{self, Images},
 };
 
@@ -119,17 +120,7 @@ fn only_the_package_is_shared(project: &Project) {
 /// The servers of the shared folders of a project's machines.
 fn servers(project: &Project) -> Vec<Pid> {
     let folder = format!("TARGET_TEST_FOLDER={}/", project.private("pool").display());
-    let is_server = |pid: &str| {
-        let read = |name: &str| fs::read(format!("/proc/{pid}/{name}")).unwrap_or_default();
-        let (line, environment) = (read("cmdline"), read("environ"));
-        let ours = String::from_utf8_lossy(&environment).contains(&folder);
-        ours && String::from_utf8_lossy(&line).contains("virtiofsd")
-    };
-    let processes = fs::read_dir("/proc").expect("/proc").flatten();
-    let pids = processes.map(|entry| entry.file_name().to_string_lossy().into_owned());
-    pids.filter(|pid| is_server(pid))
-        .filter_map(|pid| Pid::from_raw(pid.parse().ok()?))
-        .collect()
+    running(|one| one.words()[0].contains("virtiofsd") && one.has_variable(&folder))
 }
 
 #[test]

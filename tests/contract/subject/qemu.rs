@@ -43,8 +43,7 @@ impl Subject for QemuSubject {
     fn remove_behind_our_back(&self, pool: &Path) -> bool {
         let label = label(pool).expect("a label");
         for process in marked("TARGET_TEST_LABEL", &label) {
-            let pid = process.trim_start_matches("/proc/");
-            let _ = Command::new("kill").args(["-s", "KILL", pid]).output();
+            let _ = Command::new("kill").args(["-s", "KILL", &process]).output();
         }
         true
     }
