@@ -7,7 +7,7 @@ use std::{
     process::{ExitCode, Termination},
 };
 
-use crate::wire::ExpectedFailure;
+use crate::{env, wire::ExpectedFailure};
 
 thread_local! {
     /// The failure given to [`expect_fail`] or [`expect_error`] on this thread.
@@ -84,12 +84,13 @@ impl Termination for TestEnd {
     fn report(self) -> ExitCode {
         match self {
             Self::Exit(code) => code,
-            Self::Fail(text) if text.starts_with("infra: ") || text.starts_with("crash: ") => {
-                eprintln!("{text}");
-                ExitCode::FAILURE
-            }
             Self::Fail(text) => {
-                eprintln!("Error: {text}");
+                let lost = ["infra: ", "crash: "].iter();
+                match lost.copied().find_map(|verdict| text.strip_prefix(verdict)) {
+                    // Under a run, the runner tells the verdict.
+                    Some(_) if std::env::var_os(env::LEASE).is_none() => eprintln!("{text}"),
+                    cause => eprintln!("Error: {}", cause.unwrap_or(&text)),
+                }
                 ExitCode::FAILURE
             }
             Self::Skip(reason) => {

@@ -57,6 +57,20 @@ fn a_reboot_under_a_test_is_a_crash_even_if_the_test_passes() {
             fs::remove_file(lab.path(name)).expect("a file");
         }
     }
+    // The process that stands for a test on the host does not judge.
+    let folder = format!("targets.alpha.env.FAULTS_AT={}", lab.path("").display());
+    let run = lab.start(&["fails", "--runs-on", "target", "--set", &folder]);
+    let _: [String; 1] = lab.said("held");
+    reboot(&lab);
+    kill_sessions(&sshd, "one");
+    lab.let_go();
+    run.wait()
+        .code(100)
+        .line_with(&["crash: `alpha-0`: it rebooted"])
+        .never_says("infra: ");
+    for name in ["held", "go"] {
+        fs::remove_file(lab.path(name)).expect("a file");
+    }
     let infra = "targets.alpha.on-crash=infra";
     let run = lab.start(&["fails", "--set", infra]);
     let _: [String; 1] = lab.said("held");

@@ -110,11 +110,14 @@ fn a_server_that_falls_silent_is_lost_and_not_lent_again() {
     signal(&sshd, "one", "CONT");
     // Nobody leases this machine again, who would end what runs there.
     tree(&remote, "KILL");
-    let run = run.code(69);
-    run.line_with(&["FAIL", "endless_alone[alpha]"])
+    let run = run
+        .code(69)
+        .line_with(&["FAIL", "endless_alone[alpha]"])
         .line_with(&["lost the connection to `alpha-0`", "no data received for"])
         .line_with(&["infra: endless_alone[alpha]: ", "alpha-0"])
         .line_with(&["PASS", "quick[alpha]"]);
+    let verdicts = run.stderr.matches("    infra: ").count();
+    assert_eq!(verdicts, 1, "{run:?}");
     assert!(lab.path("quick-alpha-1").exists());
 }
 

@@ -220,7 +220,7 @@ impl RemoteTest {
                     self.feed().map_err(|_| gone())?;
                 }
                 Reply::Exited { exit, .. } => return Ok(exit),
-                Reply::Failed(failure) => return Err(self.lose(failure)),
+                Reply::Failed(failure) => return self.lose(failure),
                 Reply::Refused(failure) => return Err(failure),
                 Reply::Welcome { .. } | Reply::Leased { .. } | Reply::Signalled { .. } => {}
                 other => {
@@ -245,17 +245,18 @@ impl RemoteTest {
         has_signal.then(|| signals.take())
     }
 
-    /// Reports that the test was lost: it has found nothing, even if the machine answers again.
-    fn lose(&mut self, failure: Failure) -> Failure {
+    /// Reports that the test was lost: it has found nothing, even if the machine answers again. The runner tells the verdict;
+    /// without a broker, this process does.
+    fn lose(&mut self, failure: Failure) -> std::result::Result<Exit, Failure> {
         let lost = BrokerRequest::Failed {
             message: failure.message.clone(),
             lost: Some(failure.message.clone()),
         };
-        // Without an answer, the broker judges by the exit code.
-        let _ = self
-            .send(&lost)
-            .and_then(|()| read_frame::<Reply>(&mut self.stream));
-        failure
+        let reported = self.send(&lost);
+        match reported.and_then(|()| read_frame::<Reply>(&mut self.stream)) {
+            Ok(_) => Ok(Exit::Code(EXIT_INFRA.into())),
+            Err(_) => Err(failure),
+        }
     }
 
     fn send(&mut self, request: &BrokerRequest) -> std::io::Result<()> {
