@@ -264,7 +264,8 @@ impl HistorySettings {
 pub struct OnTargetSettings {
     /// More files and folders than those of the test's package, relative to the playbook: `["../data", "/etc/app.toml"]`. The
     /// whole of a folder is sent, also what git ignores.
-    pub sync: Vec<PathBuf>,
+    #[schemars(with = "Vec<PathBuf>")]
+    pub sync: Vec<Spanned<PathBuf>>,
     /// Patterns of files in the package's folder that are not sent: `["*.iso", "docs/images"]`. One without `/` is for names
     /// at any depth, another one for paths from the folder.
     pub exclude: Vec<String>,

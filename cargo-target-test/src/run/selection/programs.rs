@@ -79,7 +79,8 @@ impl Selection {
                     target_directory: build.target_directory.clone().into(),
                     built: programs.chain(output).map(Into::into).collect(),
                     sync: sync
-                        .map(|path| without_parents(&resolve_path(&playbook.directory, path)))
+                        .map(|path| resolve_path(&playbook.directory, path.get_ref()))
+                        .map(|path| without_parents(&path))
                         .collect(),
                     exclude: playbook.on_target.exclude.clone(),
                 })

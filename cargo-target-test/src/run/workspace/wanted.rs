@@ -29,7 +29,22 @@ impl Workspace {
     /// # Errors
     /// [`ErrorKind::Playbook`], naming the target.
     pub fn check_on_disk(&self) -> Result<()> {
+        self.check_sync()?;
         (0..self.playbook.targets.len()).try_for_each(|number| self.check_target(number))
+    }
+
+    /// Checks that what `[on-target] sync` names exists, unless the build may make it.
+    fn check_sync(&self) -> Result<()> {
+        for written in &self.playbook.on_target.sync {
+            let path = playbook::resolve_path(&self.playbook.directory, written.get_ref());
+            let path = playbook::without_parents(&path);
+            if !path.starts_with(&self.target_directory) && !path.exists() {
+                let shown = path.display();
+                let message = format!("`[on-target] sync`: file or folder not found: `{shown}`");
+                return Err(self.playbook.at(&message, None, written.span()));
+            }
+        }
+        Ok(())
     }
 
     /// Checks one target as [`Workspace::check_on_disk`] does all.
