@@ -107,6 +107,26 @@ fn a_test_leases_all_machines_by_role() {
     let listed = project.run(&["targets"]).code(0);
     let listed = listed.line_with(&["lan-0 ", "environment", "3 machines", "ready"]);
     listed.line_with(&["lan-0.tester2", "local", "localhost"]);
+    // An environment is leased and deleted as a whole.
+    project
+        .run(&["lease", "lan-0", "--for", "1m"])
+        .code(0)
+        .says("lan-0 (3 machines) is yours until ")
+        .says("`cargo target-test shell lan-0.gateway`; release it with `cargo target-test release lan-0`");
+    project
+        .run(&["release", "lan-0.gateway"])
+        .code(0)
+        .says("released lan-0\n");
+    project
+        .run(&["down", "lan-0.gateway"])
+        .code(2)
+        .says("`lan-0.gateway` is a machine of `lan-0`, whose machines are deleted together")
+        .says("`cargo target-test down lan-0` deletes all of them");
+    project
+        .run(&["down", "lna-0"])
+        .code(2)
+        .says("did you mean `lan-0`?")
+        .says("`lan-0` (`lan-0.gateway`, `lan-0.tester1`, `lan-0.tester2`)");
     // Environments are chosen by their names.
     for chosen in [
         ["--on", "lan"],

@@ -23,7 +23,7 @@ use crate::{
 pub(super) use crate::provision::pool::now;
 
 pub(super) use self::{
-    choose::{Choice, choose, find},
+    choose::{Choice, choose, find, is_machine_of},
     guard::{AccessRequest, MachineGuard},
     wall::Wall,
 };

@@ -22,7 +22,8 @@ use crate::{
 
 /// The prefix of a line of the holder that is only printed.
 const SAYS: &str = "says ";
-/// The prefix of the holder's line that reports the lease. The parent process ends then.
+/// The prefix of the holder's line that reports the lease: a machine for a shell, and the text. The parent process ends
+/// then.
 const HELD: &str = "held ";
 
 /// Runs the verb. Returns when another process holds the lease.
@@ -43,11 +44,12 @@ pub fn verb(platforms: &Platforms, global: &Global, args: &LeaseArgs) -> Result<
         let line = line?;
         if let Some(text) = line.strip_prefix(SAYS) {
             ui::note(text);
-        } else if let Some(text) = line.strip_prefix(HELD) {
+        } else if let Some(held) = line.strip_prefix(HELD) {
+            let (machine, text) = held.split_once(' ').unwrap_or_default();
             let name = text.split_whitespace().next().unwrap_or_default();
             ui::out(text);
             ui::out(format!(
-                "open a shell with `cargo target-test shell {name}`; release it with `cargo target-test release {name}`"
+                "open a shell with `cargo target-test shell {machine}`; release it with `cargo target-test release {name}`"
             ));
             return Ok(0);
         }

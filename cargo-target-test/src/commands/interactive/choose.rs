@@ -2,7 +2,10 @@
 //!
 //! Must not lease.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use super::is_mine;
 use crate::{
@@ -111,6 +114,11 @@ fn is_named(record: &Record, name: &str) -> bool {
     [record.name(), &record.spec.target, &record.id].contains(&name)
 }
 
+/// True if the name is that of a machine of the environment.
+pub(in crate::commands) fn is_machine_of(unit: &Record, name: &str) -> bool {
+    machine_named(unit, name).is_some()
+}
+
 /// The machine of an environment with this name: `lan-0.gateway`, or `lan.gateway` in any of the instances.
 fn machine_named(unit: &Record, name: &str) -> Option<String> {
     let machines = unit::machines(unit).unwrap_or_default();
@@ -150,14 +158,20 @@ fn rank(seen: &Seen) -> u8 {
 
 fn unknown(name: &str, others: &[Seen]) -> Error {
     let message = format!("instance `{name}` not found");
-    let machines = others
-        .iter()
-        .filter_map(|seen| unit::machines(&seen.record).ok());
-    let machines: Vec<_> = machines.flatten().collect();
-    let instances: BTreeSet<&str> = machines.iter().map(Record::name).collect();
-    let targets = others.iter().map(|seen| seen.record.spec.target.as_str());
-    let names: Vec<&str> = instances.iter().copied().chain(targets).collect();
-    let hint = match (playbook::list(instances), playbook::did_you_mean(name, &names)) {
+    let records = || others.iter().map(|seen| &seen.record);
+    let machines: Vec<_> = records()
+        .filter_map(|record| unit::machines(record).ok())
+        .flatten()
+        .collect();
+    let instances: BTreeMap<&str, String> = records()
+        .map(|record| (record.name(), listed(record)))
+        .collect();
+    let targets = records().map(|record| record.spec.target.as_str());
+    let names = instances.keys().copied().chain(targets);
+    let names: Vec<&str> = names.chain(machines.iter().map(Record::name)).collect();
+    let listed = instances.values().map(String::as_str);
+    let listed = listed.collect::<Vec<_>>().join(", ");
+    let hint = match (listed, playbook::did_you_mean(name, &names)) {
         (listed, _) if listed.is_empty() => {
             "the pool is empty; deploy an instance with `cargo target-test up TARGET`, or keep those of a run with \
              `cargo target-test --keep-targets`"
@@ -167,6 +181,18 @@ fn unknown(name: &str, others: &[Seen]) -> Error {
         (listed, None) => format!("there are {listed}"),
     };
     Error::usage(message).with_hint(hint)
+}
+
+/// An instance, an environment with its machines: `` `lan-0` (`lan-0.gateway`, `lan-0.tester`) ``.
+fn listed(record: &Record) -> String {
+    let machines = unit::machines(record).unwrap_or_default();
+    match machines.as_slice() {
+        [first, ..] if first.spec.place.is_some() => {
+            let machines = playbook::list(machines.iter().map(Record::name));
+            format!("`{}` ({machines})", record.name())
+        }
+        _ => format!("`{}`", record.name()),
+    }
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use crate::{
         ByHand, LeaseEnd, Notices, Requester,
         platform::Platforms,
         pool::{Holder, Manual, Pool},
+        unit,
     },
     run::{runtime, workspace},
     ui,
@@ -48,9 +49,15 @@ pub(super) fn hold(platforms: &Platforms, global: &Global, args: &LeaseArgs) -> 
         };
         let mut signals = Signals::catch()?;
         let until = interactive::now().saturating_add(args.time.as_secs().max(1));
-        let (name, host) = (guard.machine.name(), guard.deployed()?.address());
+        let state = seen.state()?;
+        let unit = state.records.get(&guard.record.id).unwrap_or(&guard.record);
+        let place = match unit::machines(unit)?.len() {
+            1 => guard.deployed()?.address(),
+            count => format!("{count} machines"),
+        };
+        let (machine, name) = (guard.machine.name(), unit.name());
         let time = wall.time(until, interactive::now());
-        let said = format!("{HELD}{name} ({host}) is yours until {time}\n");
+        let said = format!("{HELD}{machine} {name} ({place}) is yours until {time}\n");
         if !ui::try_bytes_out(said.as_bytes()) {
             return guard.leave(LeaseEnd::Done).await.map(|()| 0);
         }
