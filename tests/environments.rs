@@ -144,6 +144,27 @@ fn a_test_leases_all_machines_by_role() {
     let again = project.run(&["meets", "takes_all"]).code(0);
     again.says("kept").never_says("recipe `gateway`");
     project.run(&["targets"]).code(0).never_says("lan-");
+    // A role that is not there is found before anything is deployed.
+    for (role, why, hint) in [
+        (
+            "gatway",
+            "unknown place `gatway`",
+            "did you mean `gateway`?",
+        ),
+        (
+            "tester",
+            "unknown place `tester`",
+            "did you mean `tester1`?",
+        ),
+        (
+            "gateway",
+            "`alone[single]`: `runs-on` needs role `gateway`, `single` is not an environment",
+            "`--on` selects environments",
+        ),
+    ] {
+        let refused = project.run(&["--runs-on", role]).code(2);
+        refused.says(why).says(hint).never_says("deploy");
+    }
 }
 
 /// Three machines and two networks, used by tests that put them back and by one that reboots a machine.
@@ -205,10 +226,11 @@ fn virtual_machines_are_one_unit_on_networks_of_their_own() {
 /// Containers on a network of their engine, which has a network namespace of its own.
 #[test]
 fn containers_are_one_unit_on_a_network_of_their_engine() {
-    let Some(engine) = here(Engine::start().and_then(Engine::in_namespace)) else {
+    let Some(engine) = here(Engine::with_glibc().and_then(Engine::in_namespace)) else {
         return;
     };
-    let roles = "[environments.net]\ncount = 2\nnetworks.lan = {}\n\
+    let roles = "[[overrides]]\nname = \"overridden\"\nruns-on = \"other2\"\n\n\
+                 [environments.net]\ncount = 2\nruns-on = \"one\"\nnetworks.lan = {}\n\
                  roles.one = { target = \"it\", networks = [\"lan\"] }\n\
                  roles.other = { target = \"it\", count = 2, networks = [\"lan\"] }\n";
     let target = engine.target("it");
@@ -216,9 +238,20 @@ fn containers_are_one_unit_on_a_network_of_their_engine() {
     let project = Project::new("environments-containers")
         .file("tests/boxes.rs", BOXES)
         .playbook(&format!("{target}{roles}"));
-    let run = project.run(&["--keep-targets"]).code(0);
-    run.line_with(&["PASS", "links_fail[net]"])
-        .line_with(&["PASS", "names_survive[net]"]);
+    let run = |more: &[&str]| {
+        let words = [&["--keep-targets", "--success-output=immediate"], more].concat();
+        project.run(&words).code(0)
+    };
+    run(&[])
+        .line_with(&["PASS", "links_fail[net]"])
+        .line_with(&["PASS", "names_survive[net]"])
+        .line_with(&["is_on_a_machine runs on", ".one"])
+        .line_with(&["is_overridden runs on", ".other2"]);
+    run(&["--runs-on", "other1", "is_"])
+        .line_with(&["is_on_a_machine runs on", ".other1"])
+        .line_with(&["is_overridden runs on", ".other1"]);
+    // A test's own role is a target.
+    run(&["--runs-on", "target", "is_on_a_machine"]).line_with(&["runs on", ".one"]);
     // Two environments side by side, with networks and names of their own.
     assert_eq!(engine.networks().len(), 2);
     project.run(&["--delete-targets"]).code(0).says("net-1");
@@ -228,20 +261,23 @@ fn containers_are_one_unit_on_a_network_of_their_engine() {
 /// Networks that the platforms of their machines do not have.
 #[test]
 fn wrong_networks_are_found_before_a_run() {
-    for (platform, network, message) in [
+    for (platform, network, place, message) in [
         (
             "platform = \"local\"",
             "",
+            "3:46",
             "platform `local` has no networks",
         ),
         (
             "platform = \"container\", image = \"x\"",
             "rate = 1000",
+            "2:16",
             "network `lan` of environment `net`: `delay`, `loss` and `rate` are for virtual machines",
         ),
         (
             "platform = \"container\", image = \"x\", network = \"none\"",
             "",
+            "3:62",
             "role `one` of environment `net`: `network = \"none\"` cannot be combined with `networks`",
         ),
     ] {
@@ -249,6 +285,9 @@ fn wrong_networks_are_found_before_a_run() {
             "[environments.net]\nnetworks.lan = {{ {network} }}\n\
              roles.one = {{ {platform}, networks = [\"lan\"] }}\n"
         ));
-        project.run(&["check"]).code(78).says(message);
+        let checked = project.run(&["check"]).code(78);
+        checked
+            .says(message)
+            .says(&format!("target-test.toml:{place}\n"));
     }
 }

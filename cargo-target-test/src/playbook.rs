@@ -50,6 +50,7 @@ use std::{
 use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use target_fixtures::metadata::ProcessPlace;
 
 pub(crate) use self::definition::{flatten, is_inside, toml_key};
 pub(crate) use self::description::without_description;
@@ -94,7 +95,10 @@ use self::{
     include::Gathered,
     source::Sources,
 };
-use crate::error::{Error, ErrorKind, Result};
+use crate::{
+    case::reason::ExclusionReason,
+    error::{Error, ErrorKind, Result},
+};
 
 /// A checked and resolved playbook.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -152,6 +156,42 @@ impl PlaybookTarget {
         self.roles.iter().flat_map(of_role)
     }
 
+    /// Checks that a test process can run there: a role needs one machine.
+    pub(crate) fn check_place(&self, place: &ProcessPlace) -> Result<(), ExclusionReason> {
+        let ProcessPlace::Role(role) = place else {
+            return Ok(());
+        };
+        let machines: Vec<_> = self.machines_of(role).collect();
+        match machines.len() {
+            0 => Err(ExclusionReason::MissingRoles {
+                missing: vec![role.clone()],
+                target: self.name.clone(),
+                has: self.machines().collect(),
+            }),
+            1 => Ok(()),
+            _ => Err(ExclusionReason::SeveralMachines {
+                role: role.clone(),
+                target: self.name.clone(),
+                machines,
+            }),
+        }
+    }
+
+    /// The problem of a test process that is to run there, if any.
+    fn place_problem(&self, place: &ProcessPlace, span: Range<usize>) -> Option<Problem> {
+        let reason = self.check_place(place).err()?;
+        let hint = self.similar_place(place);
+        Some(Problem::new(format!("`runs-on` {reason}"), span).or_hint(hint))
+    }
+
+    /// The hint with a place whose name is similar, if any.
+    pub(crate) fn similar_place(&self, place: &ProcessPlace) -> Option<String> {
+        let machines: Vec<_> = self.machines().collect();
+        let machines = machines.iter().map(String::as_str);
+        let known: Vec<_> = machines.chain(["host", "target"]).collect();
+        did_you_mean(&String::from(place.clone()), &known)
+    }
+
     /// The name in the playbook's file, which several scenarios may share.
     pub(crate) fn written_name(&self) -> &str {
         self.label.rsplit('/').next().unwrap_or(&self.name)
@@ -162,7 +202,9 @@ impl Playbook {
     /// Shows the place of an error in a target's table that is found on disk, with its line and a caret.
     pub(crate) fn in_target(&self, target: &PlaybookTarget, error: Error) -> Error {
         let place = |key: &str| target.places.get(key).cloned();
-        let place = error.key().and_then(place).or_else(|| place("name"));
+        // A key that is not in the file is in a table that is.
+        let mut keys = std::iter::successors(error.key(), |key| Some(key.rsplit_once('.')?.0));
+        let place = keys.find_map(place).or_else(|| place("name"));
         match (error.kind(), place) {
             (ErrorKind::Playbook, Some(place)) => self.at(&error.chain(), error.hint(), place),
             _ => error,
@@ -334,6 +376,8 @@ pub fn load(
     let rules = std::mem::take(&mut written.rules);
     rules.check(&recipes, written.target_names().as_deref(), &mut problems);
     let targets = resolve::resolve(written, overrides, platforms, &mut problems);
+    problems.check()?;
+    rules.check_places(&targets, &mut problems);
     problems.check()?;
     Ok(Playbook {
         path,

@@ -99,10 +99,7 @@ pub struct Metadata {
     pub retry_on: Option<RetryOn>,
     /// The place of the test process.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub runs_on: Option<TestSide>,
-    /// The role of the machine that the test process runs on, of those of an environment.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub runs_on_role: Option<String>,
+    pub runs_on: Option<ProcessPlace>,
     /// True if the test runs on one of the targets that fit, instead of on each.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub any: Option<bool>,
@@ -220,15 +217,37 @@ pub enum RetryOn {
     Fresh,
 }
 
-/// The place of a test process.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum TestSide {
+/// The place of a test process: `host`, `target`, or a role.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub enum ProcessPlace {
     /// The host that runs `cargo target-test`.
     #[default]
     Host,
     /// The instance that the test leases; the first one, if it leases several.
     Target,
+    /// The machine of the environment with this role.
+    Role(String),
+}
+
+impl From<String> for ProcessPlace {
+    fn from(text: String) -> Self {
+        match text.as_str() {
+            "host" => Self::Host,
+            "target" => Self::Target,
+            _ => Self::Role(text),
+        }
+    }
+}
+
+impl From<ProcessPlace> for String {
+    fn from(place: ProcessPlace) -> Self {
+        match place {
+            ProcessPlace::Host => "host".to_owned(),
+            ProcessPlace::Target => "target".to_owned(),
+            ProcessPlace::Role(role) => role,
+        }
+    }
 }
 
 /// The capabilities whose value is a size: a number with a unit.

@@ -19,8 +19,8 @@ use std::{
 use target_fixtures::{
     env as name,
     metadata::{
-        Artifact, CollectWhen, Condition, Metadata, MetadataRecord, RecordKind, RetryOn, Reuse,
-        TestSide,
+        Artifact, CollectWhen, Condition, Metadata, MetadataRecord, ProcessPlace, RecordKind,
+        RetryOn, Reuse,
     },
     prelude::*,
     wire::{self, AcquireRequest, BrokerRequest, Failure, FailureKind, Instance, Reply},
@@ -141,8 +141,7 @@ fn everything() -> Metadata {
         reuse: Some(Reuse::No),
         fresh: Some(true),
         retry_on: Some(RetryOn::Fresh),
-        runs_on: Some(TestSide::Target),
-        runs_on_role: None,
+        runs_on: Some(ProcessPlace::Target),
         collect: vec![
             Artifact::Path("/var/log/app".to_owned()),
             Artifact::Command {

@@ -25,6 +25,15 @@ pub enum ExclusionReason {
         /// The roles that it has; empty if it is a target of single machines.
         has: Vec<String>,
     },
+    /// The test process is to run on a role of several machines.
+    SeveralMachines {
+        /// The role.
+        role: String,
+        /// The environment's name.
+        target: String,
+        /// The names of the machines.
+        machines: Vec<String>,
+    },
     /// The test does not name roles, and the target is an environment.
     Environment {
         /// The environment's name.
@@ -132,6 +141,15 @@ impl fmt::Display for ExclusionReason {
                     has => write!(f, "has `{}`", has.join("`, `")),
                 }
             }
+            Self::SeveralMachines {
+                role,
+                target,
+                machines,
+            } => write!(
+                f,
+                "needs one machine to run on, role `{role}` of `{target}` has `{}`",
+                machines.join("`, `")
+            ),
             Self::Environment { target } => {
                 write!(f, "names no roles, and `{target}` is an environment")
             }

@@ -1,8 +1,13 @@
 //! The options that select targets and cases and order the run.
 
-use clap::{Args, ValueEnum};
+use std::ffi::OsStr;
 
-use target_fixtures::metadata::TestSide;
+use clap::{
+    Arg, Args, Command, ValueEnum,
+    builder::{PossibleValue, StringValueParser, TypedValueParser},
+};
+
+use target_fixtures::metadata::ProcessPlace;
 
 use crate::plan::Prefer;
 
@@ -24,9 +29,11 @@ pub struct ChoosingArgs {
     /// Run these scenarios of the playbook
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub scenario: Vec<String>,
-    /// Place of test processes, whatever tests and playbook say
-    #[arg(long, value_name = "WHERE", value_enum, hide_short_help = true)]
-    pub runs_on: Option<SideArg>,
+    /// Place of test processes, whatever tests and playbook say: a value below, or a role of an environment
+    ///
+    /// In an environment, `target` is the machine whose role the test or the playbook names for this, else the first.
+    #[arg(long, value_name = "WHERE", value_parser = PlaceParser, hide_short_help = true)]
+    pub runs_on: Option<ProcessPlace>,
     /// Run the orchestration with this name, and no other test (can be repeated)
     #[arg(long, value_name = "NAME", visible_alias = "test-orch")]
     pub run_orch: Vec<String>,
@@ -70,7 +77,7 @@ impl ChoosingArgs {
         or(&mut self.scenario, others.scenario);
         or(&mut self.run_orch, others.run_orch);
         self.criteria.splice(0..0, others.criteria);
-        self.runs_on = self.runs_on.or(others.runs_on);
+        self.runs_on = self.runs_on.take().or(others.runs_on);
         self.rerun_cases = self.rerun_cases.or(others.rerun_cases);
         self.of = self.of.take().or(others.of);
         self.prefer = self.prefer.or(others.prefer);
@@ -88,21 +95,29 @@ pub enum RerunArg {
     Infra,
 }
 
-/// The place of test processes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum SideArg {
-    /// This host
-    Host,
-    /// The instance that the test leases
-    Target,
-}
+/// Parses the place of test processes. Roles depend on the playbook, and are not among the possible values.
+#[derive(Clone)]
+struct PlaceParser;
 
-impl From<SideArg> for TestSide {
-    fn from(side: SideArg) -> Self {
-        match side {
-            SideArg::Host => Self::Host,
-            SideArg::Target => Self::Target,
-        }
+impl TypedValueParser for PlaceParser {
+    type Value = ProcessPlace;
+
+    fn parse_ref(
+        &self,
+        command: &Command,
+        option: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<ProcessPlace, clap::Error> {
+        let text = StringValueParser::new().parse_ref(command, option, value)?;
+        Ok(text.into())
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        let values = [
+            PossibleValue::new("host").help("This host"),
+            PossibleValue::new("target").help("The instance that the test leases"),
+        ];
+        Some(Box::new(values.into_iter()))
     }
 }
 

@@ -7,6 +7,7 @@ mod rules;
 
 use std::fmt::Write as _;
 
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use crate::{
@@ -14,7 +15,8 @@ use crate::{
     error::{Error, Result},
     execute::nextest::{CargoNextest, Words},
     playbook::{
-        OnDirty, Origin, Playbook, PlaybookTarget, Recipe, Select, flatten, is_inside, toml_key,
+        EnvironmentParameters, OnDirty, Origin, Playbook, PlaybookTarget, Recipe, Select, flatten,
+        is_inside, toml_key,
     },
     provision::{platform::Platforms, pool::Pool},
     run::{
@@ -43,6 +45,7 @@ pub fn verb(platforms: &Platforms, global: &Global, args: &CheckArgs) -> Result<
     }
     warn_of_missing_secrets(&workspace)?;
     warn_of_undeletable(platforms, global, &workspace)?;
+    warn_of_unused_networks(&workspace.playbook);
     run(&workspace.playbook, args.json)?;
     Ok(0)
 }
@@ -103,6 +106,22 @@ fn warn_of_undeletable(
         }
     }
     Ok(())
+}
+
+/// Warns of networks that connect no machine.
+fn warn_of_unused_networks(playbook: &Playbook) {
+    for environment in &playbook.targets {
+        let parameters = EnvironmentParameters::deserialize(&environment.parameters);
+        let EnvironmentParameters { machines, networks } = parameters.unwrap_or_default();
+        let nics = machines.iter().flat_map(|machine| &machine.networks);
+        let used: Vec<_> = nics.map(|nic| &nic.network).collect();
+        for network in networks.iter().filter(|one| !used.contains(&&one.name)) {
+            let (name, environment) = (&network.name, &environment.name);
+            ui::warn(format!(
+                "environment `{environment}`: no role has network `{name}` in its `networks`"
+            ));
+        }
+    }
 }
 
 /// Prints the resolved playbook as TOML, or with `json` as one JSON object.

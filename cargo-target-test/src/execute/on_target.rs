@@ -18,7 +18,7 @@ use std::{
     sync::Arc,
 };
 
-use target_fixtures::{env, metadata::TestSide, wire::Instance};
+use target_fixtures::{env, metadata::ProcessPlace, wire::Instance};
 
 use self::{
     channel::Channel,
@@ -66,7 +66,7 @@ impl Executor for OnTarget {
                 Ok(begun) => begun,
                 Err(verdict) => return AttemptResult::new(verdict),
             };
-            if begun.case.side == TestSide::Host {
+            if begun.case.place == ProcessPlace::Host {
                 return self.host.run(attempt, lease, launcher, sink).await;
             }
             let prepared = tokio::select! {
@@ -150,8 +150,10 @@ impl OnTarget {
             case,
             ..
         } = begun;
-        let is_place = |one: &&Instance| match (&case.role, &one.place) {
-            (Some(role), Some(place)) => [&place.machine, &place.role].contains(&role),
+        let is_place = |one: &&Instance| match (&case.place, &one.place) {
+            (ProcessPlace::Role(role), Some(place)) => {
+                [&place.machine, &place.role].contains(&role)
+            }
             _ => true,
         };
         let first = active.instances.iter().find(is_place);

@@ -79,7 +79,6 @@ fn merge(base: &mut Metadata, over: &Metadata) {
         fresh,
         retry_on,
         runs_on,
-        runs_on_role,
         any,
         count,
         roles,
@@ -101,7 +100,6 @@ fn merge(base: &mut Metadata, over: &Metadata) {
     replace(&mut base.fresh, fresh);
     replace(&mut base.retry_on, retry_on);
     replace(&mut base.runs_on, runs_on);
-    replace(&mut base.runs_on_role, runs_on_role);
     replace(&mut base.any, any);
     replace(&mut base.count, count);
     replace(&mut base.orchestration, orchestration);

@@ -23,12 +23,13 @@ use crate::{
 /// # Errors
 /// The reason the test cannot run: ``needs 2 instances, `alpha` has 1``.
 pub fn fits(metadata: Option<&Metadata>, target: &PlaybookTarget) -> Result<(), ExclusionReason> {
-    let runs_on = metadata.and_then(|metadata| metadata.runs_on_role.as_ref());
-    let roles = metadata.map_or(&[][..], |metadata| &metadata.roles);
-    check_roles(&Vec::from_iter(roles.iter().chain(runs_on)), target)?;
+    check_roles(metadata.map_or(&[][..], |metadata| &metadata.roles), target)?;
     let Some(metadata) = metadata else {
         return Ok(());
     };
+    let place = metadata.runs_on.iter();
+    let mut place = place.filter(|_| !metadata.roles.is_empty());
+    place.try_for_each(|place| target.check_place(place))?;
     is_wanted(metadata, target)?;
     let (name, needed) = (target.name.clone(), metadata.count.unwrap_or(1));
     if needed > target.count {
@@ -55,7 +56,7 @@ pub fn fits(metadata: Option<&Metadata>, target: &PlaybookTarget) -> Result<(), 
 }
 
 /// Checks that the target is an environment with these roles, or not one if there are none.
-fn check_roles(roles: &[&String], target: &PlaybookTarget) -> Result<(), ExclusionReason> {
+fn check_roles(roles: &[String], target: &PlaybookTarget) -> Result<(), ExclusionReason> {
     let name = target.name.clone();
     if roles.is_empty() {
         return match target.roles.is_empty() {
@@ -66,7 +67,7 @@ fn check_roles(roles: &[&String], target: &PlaybookTarget) -> Result<(), Exclusi
     let missing = roles.iter();
     let missing: Vec<_> = missing
         .filter(|role| target.machines_of(role).next().is_none())
-        .map(|role| (*role).clone())
+        .cloned()
         .collect();
     if missing.is_empty() {
         return Ok(());

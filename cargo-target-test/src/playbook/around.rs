@@ -6,7 +6,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use target_fixtures::{
-    metadata::{Artifact, CollectWhen, TestSide},
+    metadata::{Artifact, CollectWhen, ProcessPlace},
     wire::FaultKind,
 };
 use toml::Spanned;
@@ -14,6 +14,7 @@ use toml::Spanned;
 use super::{
     PlatformSyntax,
     diagnostic::{Problem, Problems},
+    nearest::did_you_mean,
     schema::Common,
 };
 
@@ -23,7 +24,7 @@ use super::{
 pub struct AroundTests {
     /// The place of test processes. Default: host.
     #[serde(skip_serializing_if = "is_default")]
-    pub runs_on: TestSide,
+    pub runs_on: ProcessPlace,
     /// The artifacts that are collected after a test.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub collect: Vec<Artifact>,
@@ -142,7 +143,11 @@ pub(super) fn check(
         }
     }
     AroundTests {
-        runs_on: common.runs_on.take().unwrap_or_default(),
+        runs_on: common
+            .runs_on
+            .take()
+            .and_then(|place| check_place(place, problems))
+            .unwrap_or_default(),
         collect: collect
             .into_iter()
             .filter_map(|artifact| check_artifact(artifact, problems))
@@ -152,6 +157,17 @@ pub(super) fn check(
         on_finding: common.on_finding.take().unwrap_or_default(),
         faults: common.faults.take().unwrap_or_default(),
     }
+}
+
+/// Checks the place of test processes on a target of single machines.
+fn check_place(place: Spanned<ProcessPlace>, problems: &mut Problems<'_>) -> Option<ProcessPlace> {
+    let ProcessPlace::Role(role) = place.get_ref() else {
+        return Some(place.into_inner());
+    };
+    let message = format!("`runs-on` must be `host` or `target`, not `{role}`");
+    let problem = Problem::new(message, place.span()).label("a target has no roles");
+    problems.add(problem.or_hint(did_you_mean(role, &["host", "target"])));
+    None
 }
 
 fn check_artifact(artifact: Spanned<Artifact>, problems: &mut Problems<'_>) -> Option<Artifact> {

@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, num::NonZeroU64, ops::Range, path::PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use target_fixtures::metadata::CollectWhen;
+use target_fixtures::metadata::{CollectWhen, ProcessPlace};
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
@@ -26,7 +26,7 @@ use super::{
     overlay::Layers,
     reading::{attempt, read, table},
     resolve::{Entry, TargetContext, check_cost, check_features},
-    schema::{MOST_INSTANCES, MOST_SPARES},
+    schema::{MOST_INSTANCES, MOST_SPARES, PlaceSchema},
     written::RawTable,
 };
 
@@ -52,6 +52,9 @@ pub(super) struct EnvironmentTable {
     /// The number of spare environments beyond `count`. Default: 0.
     #[schemars(range(max = MOST_SPARES))]
     max_spares: Option<u16>,
+    /// The place of processes of its tests: `"host"` (the default), `"target"`, the first machine, or a role: `"gateway"`.
+    #[schemars(with = "PlaceSchema")]
+    runs_on: Option<Spanned<ProcessPlace>>,
     /// The machines, by role.
     #[schemars(with = "BTreeMap<String, RoleTable>")]
     roles: Option<toml::Value>,
@@ -177,6 +180,8 @@ pub struct EnvironmentNetwork {
 
 /// A role of the playbook that is being checked.
 struct WrittenRole {
+    /// The position of its name.
+    header: Range<usize>,
     role: PlaybookRole,
     networks: Vec<RoleNetwork>,
 }
@@ -240,7 +245,7 @@ impl<'s> WrittenEnvironment<'_, 's> {
         let features = check_features(keys.features.unwrap_or_default(), problems);
         let cost = keys.cost.map(|cost| check_cost(&cost, problems));
         let all = all?;
-        check_machines(name, &header, &all, problems);
+        check_machines(name, &all, problems);
         let attached: Vec<_> = all.iter().flat_map(WrittenRole::attached).collect();
         let (networks, addresses) = networks.addresses(&attached, problems)?;
         let machines = all.iter().flat_map(WrittenRole::machines).zip(addresses);
@@ -252,8 +257,15 @@ impl<'s> WrittenEnvironment<'_, 's> {
             machines: machines.collect(),
             networks,
         };
-        let roles: Vec<_> = all.into_iter().map(|one| one.role).collect();
         let mut places = layers.places;
+        for one in &all {
+            let of = |key: &str| format!("roles.{}{key}", one.role.role);
+            places.insert(of(""), one.header.clone());
+            // Also those of the target that the role names.
+            let inner = one.role.target.places.iter();
+            places.extend(inner.map(|(key, place)| (of(&format!(".{key}")), place.clone())));
+        }
+        let roles: Vec<_> = all.into_iter().map(|one| one.role).collect();
         places.insert("name".to_owned(), header);
         let mut environment = PlaybookTarget {
             name: name.to_owned(),
@@ -287,6 +299,13 @@ impl<'s> WrittenEnvironment<'_, 's> {
                     .assured
                     .extend(role.target.assured.iter().map(of));
             }
+        }
+        if let Some(place) = keys.runs_on {
+            let problem = environment.place_problem(place.get_ref(), place.span());
+            problem
+                .into_iter()
+                .for_each(|problem| problems.add(problem));
+            environment.lifecycle.around.runs_on = place.into_inner();
         }
         environment.definition = Definition::of(&environment);
         Some(environment)
@@ -346,6 +365,8 @@ impl<'s> WrittenEnvironment<'_, 's> {
                 DeValue::String(format!("{}.{role}", self.name).into()),
             ),
         );
+        let from = target.as_ref().or(own.get("platform"));
+        let from = from.map_or_else(|| header.clone(), Spanned::span);
         let mut entry = match target {
             Some(target) => self.entry_of(role, &own, target, problems)?,
             None if own.contains_key("platform") => Entry {
@@ -368,23 +389,23 @@ impl<'s> WrittenEnvironment<'_, 's> {
             }
         };
         entry.layers.push((own, Origin::Target));
-        let target = context.target(entry, &mut BTreeMap::new(), problems)?;
-        if target.machines_stay {
-            let message = format!(
-                "role `{role}`: the machines of platform `{}` exist already",
-                target.platform
-            );
-            let problem = Problem::new(message, header);
+        if let Some(platform) = context.existing(&entry) {
+            let message =
+                format!("role `{role}`: the machines of platform `{platform}` exist already");
+            let problem = Problem::new(message, from);
             problems.add(problem.label("the machines of an environment are created with it"));
             return None;
         }
+        let target = context.target(entry, &mut BTreeMap::new(), problems)?;
         if target.count > MOST_MACHINES {
             let message = format!("role `{role}` has more than {MOST_MACHINES} machines");
-            problems.add(Problem::new(message, header));
+            let count = target.places.get("count").unwrap_or(&header);
+            problems.add(Problem::new(message, count.clone()));
             return None;
         }
         let role = role.clone();
         Some(WrittenRole {
+            header,
             role: PlaybookRole { role, target },
             networks: networks?,
         })
@@ -408,7 +429,11 @@ impl<'s> WrittenEnvironment<'_, 's> {
         let found = self.entries.iter().find(|entry| entry.name() == Some(name));
         if found.is_none() {
             let known: Vec<_> = self.entries.iter().filter_map(Entry::name).collect();
-            problems.add(Problem::unknown("target", name, target.span(), &known));
+            let problem = Problem::unknown("target", name, target.span(), &known);
+            problems.add(match known.as_slice() {
+                [] => problem.label("the playbook has no `[[targets]]`"),
+                _ => problem,
+            });
         }
         // The problems of a wrong target are shown once.
         let is_resolved = self.targets.iter().any(|target| target.name == *name);
@@ -499,21 +524,17 @@ fn wrong_part(name: &str) -> Option<&'static str> {
 }
 
 /// Checks that no two machines have the same name.
-fn check_machines(
-    name: &str,
-    header: &Range<usize>,
-    roles: &[WrittenRole],
-    problems: &mut Problems<'_>,
-) {
+fn check_machines(name: &str, roles: &[WrittenRole], problems: &mut Problems<'_>) {
     let mut seen = BTreeMap::new();
-    for role in roles {
-        for machine in role.role.machines() {
-            let role = &role.role.role;
-            if let Some(other) = seen.insert(machine.clone(), role) {
+    for one in roles {
+        for machine in one.role.machines() {
+            if let Some(other) = seen.insert(machine.clone(), one) {
+                let (first, role) = (&other.role.role, &one.role.role);
                 let message = format!(
-                    "environment `{name}`: roles `{other}` and `{role}` both have a machine `{machine}`"
+                    "environment `{name}`: roles `{first}` and `{role}` both have a machine `{machine}`"
                 );
-                problems.add(Problem::new(message, header.clone()));
+                let problem = Problem::new(message, one.header.clone());
+                problems.add(problem.second(other.header.clone(), "the other role"));
             }
         }
     }

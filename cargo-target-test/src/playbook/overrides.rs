@@ -7,11 +7,11 @@ use std::{collections::BTreeMap, num::NonZeroU32};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use target_fixtures::{
-    metadata::{Condition, Metadata, RetryOn, Reuse, TestSide},
+    metadata::{Condition, Metadata, ProcessPlace, RetryOn, Reuse},
     requirement::Requirement,
 };
 
-use super::{limit::Limit, names::wrong_size, wait::Pattern};
+use super::{limit::Limit, names::wrong_size, schema::PlaceSchema, wait::Pattern};
 
 /// An override of `[[overrides]]`. Each key replaces the value that a test and its modules declare.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -62,10 +62,10 @@ pub struct Override {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("enum" = ["same", "fresh"]))]
     pub retry_on: Option<RetryOn>,
-    /// The place of the test process: `"host"`, or `"target"`, the instance itself.
+    /// The place of the test process: `"host"`, `"target"`, the instance itself, or a role of the environment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>", extend("enum" = ["host", "target"]))]
-    pub runs_on: Option<TestSide>,
+    #[schemars(with = "Option<PlaceSchema>")]
+    pub runs_on: Option<ProcessPlace>,
     /// Runs the test on one of the targets that fit, instead of on each.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub any: Option<bool>,
@@ -138,7 +138,7 @@ impl Override {
         or_keep(&mut metadata.reuse, *reuse);
         or_keep(&mut metadata.fresh, *fresh);
         or_keep(&mut metadata.retry_on, *retry_on);
-        or_keep(&mut metadata.runs_on, *runs_on);
+        or_keep(&mut metadata.runs_on, runs_on.clone());
         or_keep(&mut metadata.any, *any);
         or_keep(&mut metadata.count, count.map(NonZeroU32::get));
         let limit = |limit: Limit| humantime::format_duration(limit.0).to_string();

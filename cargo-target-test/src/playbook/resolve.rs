@@ -99,9 +99,13 @@ impl<'s> Entry<'s> {
 
     /// The value of `name`, not checked.
     pub(super) fn name(&self) -> Option<&str> {
+        self.text("name")
+    }
+
+    fn text(&self, key: &str) -> Option<&str> {
         let mut tables = self.layers.iter().rev();
         tables
-            .find_map(|(table, _)| table.get("name"))?
+            .find_map(|(table, _)| table.get(key))?
             .get_ref()
             .as_str()
     }
@@ -141,6 +145,14 @@ pub(super) struct TargetContext<'a, 's> {
 }
 
 impl<'s> TargetContext<'_, 's> {
+    /// The platform of an entry, if its machines exist before the pool.
+    pub(super) fn existing(&self, entry: &Entry<'_>) -> Option<&'static str> {
+        let name = entry.text("platform")?;
+        let mut platforms = self.platforms.iter();
+        let found = platforms.find(|platform| platform.name() == name)?;
+        found.machines_stay().then(|| found.name())
+    }
+
     /// Merges the layers of a target and checks it; `None` if problems were added.
     pub(super) fn target(
         &self,

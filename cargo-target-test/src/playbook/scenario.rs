@@ -3,10 +3,11 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
-use target_fixtures::metadata::TestSide;
+use target_fixtures::metadata::ProcessPlace;
 
 use super::{
     Definition, PlaybookTarget, Recipe, criteria::Texts, diagnostic::list, nearest::did_you_mean,
+    schema::PlaceSchema,
 };
 use crate::error::{Error, Result};
 
@@ -22,10 +23,11 @@ pub struct Scenario {
     /// The recipe that replaces the recipes of the targets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recipe: Option<String>,
-    /// The place of test processes on all targets of the scenario: `"host"` or `"target"`. Default: that of each target.
+    /// The place of test processes on all targets of the scenario: `"host"`, `"target"`, or a role of its environments.
+    /// Default: that of each target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>", extend("enum" = ["host", "target"]))]
-    pub runs_on: Option<TestSide>,
+    #[schemars(with = "Option<PlaceSchema>")]
+    pub runs_on: Option<ProcessPlace>,
     /// A nextest filterset that selects the cases.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filterset: Option<String>,
@@ -105,8 +107,8 @@ pub fn staged(
                 target.name = format!("{}.{}", scenario.name, target.name);
             }
             target.scenario = Some(scenario.name.clone());
-            if let Some(side) = scenario.runs_on {
-                target.lifecycle.around.runs_on = side;
+            if let Some(place) = &scenario.runs_on {
+                target.lifecycle.around.runs_on = place.clone();
             }
             let recipe = scenario.recipe.as_ref().and_then(|name| recipes.get(name));
             if let Some(recipe) = recipe {

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, num::NonZeroUsize, path::PathBuf, time::Duratio
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use target_fixtures::{
-    metadata::{Artifact, CollectWhen, TestSide},
+    metadata::{Artifact, CollectWhen, ProcessPlace},
     wire::FaultKind,
 };
 use toml::{
@@ -132,7 +132,7 @@ pub(super) struct Common {
     pub(super) capabilities: Option<BTreeMap<Spanned<String>, Spanned<toml::Value>>>,
     /// The place of test processes: `"host"` (the default), or `"target"`, the instance itself.
     #[schemars(with = "String", extend("enum" = ["host", "target"]))]
-    pub(super) runs_on: Option<TestSide>,
+    pub(super) runs_on: Option<Spanned<ProcessPlace>>,
     /// Faults that tests may cause on the instances by `target.faults()`, beside those that the platform allows: `"pause"`,
     /// `"power-cut"`, `"clock"`, `"disk"`, `"memory"`, `"link-cut"`, `"link-delay"`, `"link-loss"`.
     #[schemars(with = "Vec<String>")]
@@ -296,6 +296,27 @@ pub enum Store {
 pub(super) enum OneOrMore<T> {
     One(T),
     More(Vec<T>),
+}
+
+/// The schema of a place of test processes.
+#[derive(JsonSchema)]
+#[schemars(untagged, inline)]
+#[expect(
+    dead_code,
+    reason = "only its schema is used: the type is of another crate"
+)]
+pub(super) enum PlaceSchema {
+    Known(KnownPlace),
+    Role(String),
+}
+
+/// The places that need no environment.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", inline)]
+#[expect(dead_code, reason = "only its schema is used")]
+pub(super) enum KnownPlace {
+    Host,
+    Target,
 }
 
 /// The schema of a capability's value.

@@ -14,7 +14,7 @@ use target_fixtures::metadata::CATEGORIES;
 use toml::{Spanned, de::DeValue};
 
 use super::{
-    Recipe,
+    PlaybookTarget, Recipe,
     criteria::Rule,
     diagnostic::{Problem, Problems},
     limit::Limit,
@@ -104,6 +104,8 @@ pub(super) struct RuleTables {
     pub(super) rules: Rules,
     /// The positions in the scenarios.
     scenarios: Vec<Places>,
+    /// The positions in the overrides.
+    overrides: Vec<Places>,
     /// The positions in the variants.
     variants: Vec<Places>,
 }
@@ -152,8 +154,9 @@ impl RuleTables {
                 for (places, change) in several::<Override>(name, value, problems) {
                     if change.is_empty() {
                         let why = "an override must have a key other than `name`";
-                        problems.add(Problem::new(why, places.table));
+                        problems.add(Problem::new(why, places.table.clone()));
                     }
+                    self.overrides.push(places);
                     rules.overrides.push(change);
                 }
             }
@@ -203,6 +206,33 @@ impl RuleTables {
                 problems.add(Problem::unknown(what, name, places.of(key), known));
             };
             self.check_names(scenario, recipes, targets, &mut unknown);
+        }
+    }
+
+    /// Checks that each target of a scenario, and some target for an override, has the role that processes run on.
+    pub(super) fn check_places(&self, targets: &[PlaybookTarget], problems: &mut Problems<'_>) {
+        let key = "runs-on";
+        for (scenario, places) in self.rules.scenarios.iter().zip(&self.scenarios) {
+            let Some(place) = &scenario.runs_on else {
+                continue;
+            };
+            let targets = targets.iter().filter(|target| scenario.has(&target.name));
+            targets
+                .filter_map(|target| target.place_problem(place, places.of(key)))
+                .for_each(|problem| problems.add(problem));
+        }
+        for (change, places) in self.rules.overrides.iter().zip(&self.overrides) {
+            let Some(place) = &change.runs_on else {
+                continue;
+            };
+            let all = targets.iter();
+            let all: Option<Vec<_>> = all
+                .map(|target| target.place_problem(place, places.of(key)))
+                .collect();
+            // Environments follow other targets.
+            if let Some(problem) = all.and_then(|mut all| all.pop()) {
+                problems.add(problem);
+            }
         }
     }
 

@@ -142,27 +142,21 @@ impl Arguments {
         self.fields.insert("orchestration".to_owned(), name);
     }
 
-    /// Replaces a role in `runs_on` by the two fields that it stands for.
-    pub(crate) fn split_runs_on(&mut self) -> Result<()> {
-        let side = match self.fields.get("runs_on") {
-            Some(Json::Text(side)) => side.clone(),
-            _ => return Ok(()),
-        };
-        if ["host", "target"].contains(&side.as_str()) {
-            return Ok(());
+    /// Checks that only a test with `roles` runs on a role.
+    pub(crate) fn check_runs_on(&self) -> Result<()> {
+        match self.fields.get("runs_on") {
+            Some(Json::Text(place))
+                if !["host", "target"].contains(&place.as_str())
+                    && !self.fields.contains_key("roles") =>
+            {
+                let span = self.span("runs_on").unwrap_or_else(Span::call_site);
+                let message = format!(
+                    "`runs_on` must be `host` or `target`, not `{place}`; in a test with `roles`, also one of them"
+                );
+                Err(syn::Error::new(span, message))
+            }
+            _ => Ok(()),
         }
-        if !self.fields.contains_key("roles") {
-            let span = self.span("runs_on").unwrap_or_else(Span::call_site);
-            let message = format!(
-                "`runs_on` must be `host` or `target`, not `{side}`; in a test with `roles`, also one of them"
-            );
-            return Err(syn::Error::new(span, message));
-        }
-        let target = Json::Text("target".to_owned());
-        self.fields.insert("runs_on".to_owned(), target);
-        self.fields
-            .insert("runs_on_role".to_owned(), Json::Text(side));
-        Ok(())
     }
 
     /// Sets the platform, from the type of a parameter.

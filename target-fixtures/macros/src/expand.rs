@@ -29,7 +29,7 @@ pub(crate) fn test(arguments: TokenStream, function: &ItemFn) -> Result<TokenStr
     if let Some(platform) = parameters.platform() {
         arguments.set_platform(platform);
     }
-    arguments.split_runs_on()?;
+    arguments.check_runs_on()?;
     if let count @ 2.. = parameters.targets.len() {
         arguments.set_count(count as u64);
     }
@@ -41,7 +41,9 @@ pub(crate) fn test(arguments: TokenStream, function: &ItemFn) -> Result<TokenStr
 
 /// Expands `target_defaults!`: a record.
 pub(crate) fn defaults(arguments: TokenStream) -> Result<TokenStream> {
-    let metadata = Arguments::of_module(arguments)?.into_metadata(None);
+    let arguments = Arguments::of_module(arguments)?;
+    arguments.check_runs_on()?;
+    let metadata = arguments.into_metadata(None);
     let record = record(
         "module",
         &path_of(None),

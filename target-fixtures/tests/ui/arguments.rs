@@ -19,6 +19,15 @@ fn sizes(_: &Target) {}
 #[target_test(skip, skip(platform = "ssh"), skip(""), expect_fail("bug 7", targets = "x", feature = "a", feature = "b"))]
 fn conditions(_: &Target) {}
 
+#[target_test(runs_on = "gateway")]
+fn places(_: &Target) {}
+
+mod places {
+    use super::*;
+
+    target_defaults! { runs_on = "gateway" }
+}
+
 target_defaults! { area = "net", count = 2, owner = "" }
 
 fn main() {}

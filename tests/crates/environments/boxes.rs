@@ -3,7 +3,7 @@
 use target_fixtures::{ErrorKind, net, prelude::*};
 
 /// A container that is cut off is silent until its network is healed; an engine has no other faults.
-#[target_test(roles = ["one", "other"])]
+#[target_test(roles = ["one", "other"], runs_on = "host")]
 fn links_fail(env: &Environment) -> Result<()> {
     let lan = env.network("lan");
     let address = lan.address("other1")?.to_string();
@@ -35,7 +35,7 @@ fn links_fail(env: &Environment) -> Result<()> {
 }
 
 /// A container has its network and the names of the others also after a restart.
-#[target_test(roles = ["one", "other"])]
+#[target_test(roles = ["one", "other"], runs_on = "host")]
 fn names_survive(env: &Environment) -> Result<()> {
     let address = env.network("lan").address("one")?.to_string();
     let named = env["other2"].run("grep -w one /etc/hosts")?.stdout;
@@ -44,4 +44,29 @@ fn names_survive(env: &Environment) -> Result<()> {
     net::ping(&env["other2"], "one").run()?;
     net::ping(&env["one"], "other2").run()?;
     Ok(())
+}
+
+/// Tells the machine that a test runs on, and reaches each machine from there by the network.
+fn is_on(test: &str, env: &Environment) -> Result<()> {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname")?;
+    for role in env.roles() {
+        let (target, address) = (&env[role], env.network("lan").address(role)?);
+        let ping = std::process::Command::new("ping").args(["-c1", &address.to_string()]).status()?;
+        assert!(ping.success(), "{address}");
+        if target.run("cat /proc/sys/kernel/hostname")?.stdout == host {
+            println!("{test} runs on {}", target.instance());
+        }
+    }
+    Ok(())
+}
+
+#[target_test(roles = ["one", "other"])]
+fn is_on_a_machine(env: &Environment) -> Result<()> {
+    is_on("is_on_a_machine", env)
+}
+
+/// The playbook says where it runs.
+#[target_test(roles = ["one", "other"], runs_on = "one")]
+fn is_overridden(env: &Environment) -> Result<()> {
+    is_on("is_overridden", env)
 }

@@ -10,7 +10,7 @@ use std::{
 
 use target_fixtures::{
     env,
-    metadata::{Metadata, MetadataRecord, TestSide},
+    metadata::{Metadata, MetadataRecord, ProcessPlace},
     wire::{AcquireRequest, OrchestrationPlan},
 };
 
@@ -238,8 +238,7 @@ fn case(
         retry_fresh: false,
         programs: CasePrograms::default(),
         // The test has started here.
-        side: TestSide::Host,
-        role: None,
+        place: ProcessPlace::Host,
         has_attribute: true,
         // Only a run has a folder for them.
         artifacts: CaseArtifacts::default(),

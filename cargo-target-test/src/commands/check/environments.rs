@@ -9,7 +9,7 @@ use super::{json, target_lines, toml, write_keys};
 use crate::playbook::{EnvironmentParameters, MachineNetwork, PlaybookTarget, toml_key};
 
 /// The keys of a target that an environment has too.
-const KEYS: [&str; 4] = ["count", "features", "cost", "max-spares"];
+const KEYS: [&str; 5] = ["count", "features", "cost", "max-spares", "runs-on"];
 
 /// Writes an environment with its roles and networks.
 pub(super) fn write(text: &mut String, environment: &PlaybookTarget) {
@@ -26,7 +26,7 @@ pub(super) fn write(text: &mut String, environment: &PlaybookTarget) {
     for role in &environment.roles {
         let _ = writeln!(text, "\n[environments.{name}.roles.{}]", role.role);
         let mut lines = target_lines(&role.target);
-        lines.retain(|(key, _)| !["name", "max-spares"].contains(&key.as_str()));
+        lines.retain(|(key, _)| !["name", "max-spares", "runs-on"].contains(&key.as_str()));
         write_keys(text, &role.target, lines);
         let machines = parameters.machines.iter();
         let mut machines = machines.filter(|machine| machine.role == role.role);

@@ -14,7 +14,7 @@ use std::{
 use serde_json::json;
 use target_fixtures::{
     env,
-    metadata::{Reuse, TestSide},
+    metadata::{ProcessPlace, Reuse},
     wire::{ExpectedFailure, Failure, FailureKind, OrchestrationPlan},
 };
 
@@ -72,9 +72,7 @@ pub struct LeasingCase {
     /// The programs that the test can start on its instances.
     pub programs: CasePrograms,
     /// The place of the test process.
-    pub side: TestSide,
-    /// The role of the machine where the process runs, if the lease is of an environment; `None` for the first machine.
-    pub role: Option<String>,
+    pub place: ProcessPlace,
     /// True if the test has `#[target_test]`, and needs the broker.
     pub has_attribute: bool,
     /// The artifacts to collect from the instances.

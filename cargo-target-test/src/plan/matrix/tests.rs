@@ -292,7 +292,18 @@ fn roles_and_variants_decide_about_environments() {
     let inventory = testing::inventory(&[
         ("plain", Some(json!({}))),
         ("vlan", Some(json!({"roles": ["gateway", "tester"]}))),
-        ("prints", Some(json!({"roles": ["gateway", "printer"]}))),
+        (
+            "prints",
+            Some(json!({"roles": ["gateway", "printer"], "runs-on": "printer"})),
+        ),
+        (
+            "is_one",
+            Some(json!({"roles": ["gateway"], "runs-on": "tester2"})),
+        ),
+        (
+            "is_several",
+            Some(json!({"roles": ["gateway"], "runs-on": "tester", "targets": ["lan"]})),
+        ),
     ]);
     let targets = [testing::target("x"), testing::environment("lan")];
     let variant = |json| Arc::new(serde_json::from_value::<TestVariant>(json).expect("a variant"));
@@ -307,7 +318,10 @@ fn roles_and_variants_decide_about_environments() {
     };
     let plan = build(&inventory, &targets, &choosing).expect("a plan");
     let names: Vec<_> = plan.cases.iter().map(|case| &*case.info.name).collect();
-    assert_eq!(names, ["plain[x]", "vlan[lan/v7]", "vlan[lan/v93]"]);
+    assert_eq!(
+        names,
+        ["plain[x]", "vlan[lan/v7]", "vlan[lan/v93]", "is_one[lan]"]
+    );
     assert_eq!(plan.cases[2].variant, Some(Arc::clone(&variants[1])));
     let reasons: Vec<_> = (plan.excluded.iter())
         .map(|one| (one.test, one.target, one.reason.to_string()))
@@ -331,6 +345,13 @@ fn roles_and_variants_decide_about_environments() {
                 2,
                 1,
                 "needs role `printer`, `lan` has `gateway`, `tester1`, `tester2`"
+            ),
+            reason(3, 0, "needs role `gateway`, `x` is not an environment"),
+            reason(4, 0, "needs role `gateway`, `x` is not an environment"),
+            reason(
+                4,
+                1,
+                "needs one machine to run on, role `tester` of `lan` has `tester1`, `tester2`"
             ),
         ]
     );

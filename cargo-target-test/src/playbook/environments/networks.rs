@@ -117,6 +117,10 @@ impl Subnet {
         self.address & mask == other.address & mask
     }
 
+    fn contains(self, address: Self) -> bool {
+        self.address == address.address & self.mask()
+    }
+
     /// True if a machine can have the address.
     fn is_machine(self) -> bool {
         let host = self.address & !self.mask();
@@ -147,7 +151,13 @@ impl NetworksWritten {
             }
             let table: NetworkTable = read(value, problems).unwrap_or_default();
             let subnet = table.subnet.and_then(|written| {
-                let subnet = parsed("subnet", &written, problems)?.network();
+                let given = parsed("subnet", &written, problems)?;
+                let subnet = given.network();
+                if given != subnet {
+                    let message = format!("invalid subnet `{given}`");
+                    let label = format!("it is an address in the subnet `{subnet}`");
+                    problems.add(Problem::new(message, written.span()).label(label));
+                }
                 let other = networks
                     .iter()
                     .find(|one| one.subnet.is_some_and(|other| other.overlaps(subnet)));
@@ -222,6 +232,11 @@ impl NetworksWritten {
                 ))
             } else if !one.configure.unwrap_or(network.configure) {
                 Some("`address` cannot be combined with `configure = false`".to_owned())
+            } else if address.prefix != subnet.prefix && subnet.contains(address) {
+                Some(format!(
+                    "the prefix length must be {}, that of the subnet `{subnet}` of network `{name}`",
+                    subnet.prefix
+                ))
             } else if address.network() != subnet {
                 Some(format!(
                     "it is outside of the subnet `{subnet}` of network `{name}`"

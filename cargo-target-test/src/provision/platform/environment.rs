@@ -216,10 +216,8 @@ impl EnvironmentPlatform {
 /// The error of a machine.
 fn in_role(machine: &RoleMachine, error: &Error) -> Error {
     let named = error.in_role(&machine.name);
-    match error.key() {
-        Some(key) => named.with_key(&format!("roles.{}.{key}", machine.role)),
-        None => named,
-    }
+    let key = error.key().map_or(String::new(), |key| format!(".{key}"));
+    named.with_key(&format!("roles.{}{key}", machine.role))
 }
 
 /// The machines and networks of a deployed environment.

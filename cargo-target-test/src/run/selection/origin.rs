@@ -1,6 +1,5 @@
 //! The origin of a run, for its first event.
 
-use clap::ValueEnum;
 use nextest_metadata::RustBinaryId;
 
 use super::{InstanceSets, Selection};
@@ -89,8 +88,8 @@ pub(super) fn options(global: &Global, run: &RunArgs) -> Vec<String> {
     if tests.all_tests {
         options.push("--all-tests".to_owned());
     }
-    if let Some(value) = choosing.runs_on.and_then(|side| side.to_possible_value()) {
-        options.push(format!("--runs-on={}", value.get_name()));
+    if let Some(place) = &choosing.runs_on {
+        options.push(format!("--runs-on={}", String::from(place.clone())));
     }
     if choosing.order == Some(OrderArg::Random) {
         options.push("--order=random".to_owned());

@@ -1,6 +1,6 @@
 //! The place of the process of each chosen case.
 
-use target_fixtures::metadata::TestSide;
+use target_fixtures::metadata::ProcessPlace;
 
 use super::Selection;
 use crate::{
@@ -9,34 +9,46 @@ use crate::{
 };
 
 impl Selection {
-    /// Returns the place of a case's process: the option's, else the test's, else the target's. An orchestration runs on
-    /// this host.
-    pub(super) fn side(&self, case: &Case) -> TestSide {
-        let option = self.run.tests.choosing.runs_on.map(TestSide::from);
+    /// Returns the place of a case's process: the option's, else the test's, else the target's. In an environment, `target`
+    /// is the machine whose role a weaker one names. An orchestration runs on this host.
+    pub(super) fn place(&self, case: &Case) -> ProcessPlace {
         let metadata = self.inventory.tests[case.test].declared();
         if metadata.orchestration.is_some() {
-            return TestSide::Host;
+            return ProcessPlace::Host;
         }
-        let declared = metadata.runs_on;
         let target = &self.workspace.playbook.targets[case.target];
-        let side = option.or(declared);
-        side.unwrap_or(target.lifecycle.around.runs_on)
+        let option = self.run.tests.choosing.runs_on.iter();
+        let mut places = option
+            .chain(&metadata.runs_on)
+            .chain([&target.lifecycle.around.runs_on]);
+        let first = places.next().unwrap_or(&ProcessPlace::Host);
+        let role = match first {
+            ProcessPlace::Target => places.find(|one| matches!(one, ProcessPlace::Role(_))),
+            _ => None,
+        };
+        role.unwrap_or(first).clone()
     }
 
     /// Checks that every chosen case can be started where its process runs.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) for a debugger of a test that runs on its target.
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) for a role that the target of a case does not have, and for a debugger of
+    /// a test that runs on its target.
     pub(super) fn check_runs_on(&self) -> Result<()> {
-        let mut there = self
-            .chosen_cases()
-            .filter(|case| self.side(case) == TestSide::Target);
-        match there.next() {
-            Some(case) if self.nextest.debugs() => {
-                let message = format!("a debugger cannot start `{}` on its target", case.info.name);
-                Err(Error::usage(message).with_hint("`--runs-on host` runs the test here"))
+        for case in self.chosen_cases() {
+            let (place, name) = (self.place(case), &case.info.name);
+            let target = &self.workspace.playbook.targets[case.target];
+            if let Err(reason) = target.check_place(&place) {
+                let hint = target.similar_place(&place);
+                let hint = hint.unwrap_or_else(|| "`--on` selects environments".to_owned());
+                let message = format!("`{name}`: `runs-on` {reason}");
+                return Err(Error::usage(message).with_hint(hint));
             }
-            _ => Ok(()),
+            if self.nextest.debugs() && place != ProcessPlace::Host {
+                let message = format!("a debugger cannot start `{name}` on its target");
+                return Err(Error::usage(message).with_hint("`--runs-on host` runs the test here"));
+            }
         }
+        Ok(())
     }
 }

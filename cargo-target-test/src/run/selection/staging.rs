@@ -2,6 +2,8 @@
 //!
 //! Must not plan.
 
+use target_fixtures::metadata::ProcessPlace;
+
 use super::scenes::StagedScenarios;
 use crate::{
     cli::{ChoosingArgs, OrderArg, TestArgs},
@@ -132,7 +134,24 @@ impl Workspace {
         playbook
             .targets
             .retain(|target| choosing.on.is_empty() || on(target));
+        self.check_option_place(choosing.runs_on.as_ref())?;
         Ok(staged)
+    }
+
+    /// Checks that tests can run at the place of `--runs-on` on some target.
+    fn check_option_place(&self, place: Option<&ProcessPlace>) -> Result<()> {
+        let targets = &self.playbook.targets;
+        let is_nowhere =
+            |place: &&ProcessPlace| targets.iter().all(|one| one.check_place(place).is_err());
+        let Some(place) = place.filter(is_nowhere) else {
+            return Ok(());
+        };
+        let machines: Vec<_> = targets.iter().flat_map(PlaybookTarget::machines).collect();
+        let machines = machines.iter().map(String::as_str);
+        let known: Vec<_> = ["host", "target"].into_iter().chain(machines).collect();
+        let name = String::from(place.clone());
+        let message = format!("unknown place `{name}` for `--runs-on`");
+        Err(Error::usage(message).with_hint(playbook::nearest_or_all(&name, &known)))
     }
 }
 

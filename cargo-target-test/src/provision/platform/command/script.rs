@@ -110,14 +110,17 @@ impl<'a> Script<'a> {
     /// The error of a failed program: `` `./deploy.sh` for `alpha-0` of target `alpha` exited with code 3: its last
     /// lines ``.
     pub(super) fn failed(&self, problem: &str, last: &str) -> Error {
-        let (program, instance, target) = (self.program, &self.spec.instance, &self.spec.target);
+        let (program, instance) = (self.program, &self.spec.instance);
+        let target = match &self.spec.place {
+            None => format!(" of target `{}`", self.spec.target),
+            Some(_) => String::new(),
+        };
         let separator = match last {
             "" => "",
             lines if lines.contains('\n') => ":\n",
             _ => ": ",
         };
-        let message =
-            format!("`{program}` for `{instance}` of target `{target}` {problem}{separator}{last}");
+        let message = format!("`{program}` for `{instance}`{target} {problem}{separator}{last}");
         Error::infra(message)
     }
 

@@ -57,13 +57,15 @@ impl ChosenNetwork {
             let (name, environment) = (&network.name, &spec.target);
             return Err(wrong(format!(
                 "network `{name}` of environment `{environment}`: `delay`, `loss` and `rate` are for virtual machines"
-            )));
+            ))
+            .with_key(&key_of(network)));
         }
         if let Some((alone, how)) = machines.iter().find_map(|(machine, _)| alone(machine)) {
-            let environment = &spec.target;
+            let (role, environment) = (&alone.role, &spec.target);
             return Err(wrong(format!(
-                "role `{alone}` of environment `{environment}`: `network = \"{how}\"` cannot be combined with `networks`"
+                "role `{role}` of environment `{environment}`: `network = \"{how}\"` cannot be combined with `networks`"
             ))
+            .with_key(&format!("roles.{role}.network"))
             .with_hint("leave `network` out"));
         }
         let has_addresses = machines.iter().any(|(_, nic)| nic.address.is_some());
@@ -140,12 +142,15 @@ fn nic<'m>(machine: &'m RoleMachine, network: &EnvironmentNetwork) -> Option<&'m
     nics.find(|nic| nic.network == network.name)
 }
 
-/// The name of a container that can join no network, and the mode that its own parameters choose for it.
-fn alone(machine: &RoleMachine) -> Option<(&str, &str)> {
+/// A container that can join no network, and the mode that its own parameters choose for it.
+fn alone(machine: &RoleMachine) -> Option<(&RoleMachine, &str)> {
     let mode = machine.parameters.get("network")?.as_str()?;
-    ["host", "none"]
-        .contains(&mode)
-        .then_some((&machine.name, mode))
+    ["host", "none"].contains(&mode).then_some((machine, mode))
+}
+
+/// The key of a network in its environment.
+fn key_of(network: &EnvironmentNetwork) -> String {
+    format!("networks.{}", network.name)
 }
 
 /// The kind of networks that a machine can join.
@@ -156,20 +161,22 @@ fn kind(
 ) -> Result<NetworkKind> {
     let platform = platforms.platform_of(machine)?;
     platform.network_kind().ok_or_else(|| {
-        let (name, environment, platform) = (&machine.name, &spec.target, &machine.platform);
+        let (role, environment, platform) = (&machine.role, &spec.target, &machine.platform);
         let message = format!(
-            "role `{name}` of environment `{environment}`: platform `{platform}` has no networks"
+            "role `{role}` of environment `{environment}`: platform `{platform}` has no networks"
         );
-        wrong(message).with_hint("networks join machines of `qemu`, or those of `container`")
+        let error = wrong(message).with_key(&format!("roles.{role}.networks"));
+        error.with_hint("networks join machines of `qemu`, or those of `container`")
     })
 }
 
 fn mixed(network: &EnvironmentNetwork, spec: &EnvironmentSpec, two: [&RoleMachine; 2]) -> Error {
     let [one, other] = two.map(|one| format!("`{}` (platform `{}`)", one.name, one.platform));
-    let (network, environment) = (&network.name, &spec.target);
+    let (name, environment) = (&network.name, &spec.target);
     wrong(format!(
-        "network `{network}` of environment `{environment}` cannot join {one} and {other}"
+        "network `{name}` of environment `{environment}` cannot join {one} and {other}"
     ))
+    .with_key(&key_of(network))
 }
 
 /// The conditions on the links of a network without a fault.
