@@ -154,8 +154,13 @@ impl Selection {
         let mut tests: Vec<_> = self.chosen_cases().map(|case| case.test).collect();
         tests.sort_unstable();
         tests.dedup();
-        for test in tests {
-            self.check_orchestration(test)?;
+        for test in &tests {
+            self.check_orchestration(*test)?;
+        }
+        let is_orchestration = |test: &usize| self.orchestration(*test).is_some();
+        if tests.iter().any(is_orchestration) && self.users_config().has_global_timeout() {
+            let warning = "`global-timeout` of nextest does not apply to this run: orchestrations end by themselves";
+            self.warnings.push(warning.to_owned());
         }
         if let Err(error) = &orchestrations.descriptions {
             self.warnings.push(error.to_string());
