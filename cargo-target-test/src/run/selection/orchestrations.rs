@@ -53,10 +53,13 @@ impl Orchestrations {
         descriptions.plan(name, &self.settings, self.time_scale)
     }
 
-    /// The note about a key that is accepted without an effect.
-    fn ignored(&self) -> Option<String> {
+    /// Notes about a key and about events that have no effect.
+    fn ignored(&self) -> Vec<String> {
         let note = "`orchestration_sources` is ignored: events are compiled into the tests";
-        self.settings.sources.as_ref().map(|_| note.to_owned())
+        let sources = self.settings.sources.iter().map(|_| note.to_owned());
+        let descriptions = self.descriptions.iter();
+        let never_run = descriptions.flat_map(Descriptions::never_run);
+        sources.chain(never_run).collect()
     }
 
     /// Descriptions without a test, and tests without a description.
@@ -194,9 +197,7 @@ impl Selection {
     /// without a description.
     pub fn load_orchestrations(&self) -> Result<()> {
         let orchestrations = &self.orchestrations;
-        if let Some(note) = orchestrations.ignored() {
-            ui::warn(note);
-        }
+        orchestrations.ignored().iter().for_each(ui::warn);
         let descriptions = orchestrations.descriptions.as_ref();
         let names = descriptions.map_err(Clone::clone)?.names();
         let (count, mut problems) = (names.count(), orchestrations.unmatched(&self.inventory));
