@@ -207,6 +207,7 @@ impl Descriptions {
         let description = &self.file(name)?.description;
         Some(OrchestrationPlan {
             name: name.to_owned(),
+            set_up_limit: None,
             duration: description.whole(),
             grace: description.grace.map_or(GRACE, |grace| grace.0),
             link_grace: settings.link_grace.0,

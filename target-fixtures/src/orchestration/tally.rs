@@ -17,9 +17,38 @@ pub(super) struct EventTally {
 struct Runs {
     ended: u64,
     /// Runs that did not start, since the previous one was still going.
-    skipped: u64,
+    busy: u64,
+    /// Runs that did not start, since they were due together with a later one.
+    late: u64,
     /// Runs that a broken link cut.
     cut: u64,
+}
+
+/// The reason that a run did not start.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum SkippedRun {
+    /// The previous run was still going.
+    Busy,
+    /// A later run was due too when this process came to start it.
+    Late,
+}
+
+impl Runs {
+    fn skipped(self) -> u64 {
+        self.busy + self.late
+    }
+
+    /// The reason of the skipped runs; `None` if there are none.
+    fn reason(self) -> Option<String> {
+        let busy = "the previous run was still going";
+        let late = "this process was stopped or too slow to start them";
+        match (self.busy, self.late) {
+            (0, 0) => None,
+            (_, 0) => Some(busy.to_owned()),
+            (0, _) => Some(late.to_owned()),
+            (of_busy, of_late) => Some(format!("{busy} ({of_busy}), or {late} ({of_late})")),
+        }
+    }
 }
 
 impl EventTally {
@@ -27,8 +56,12 @@ impl EventTally {
         self.runs.entry(event).or_default().ended += 1;
     }
 
-    pub(super) fn skip(&mut self, event: usize, runs: u32) {
-        self.runs.entry(event).or_default().skipped += u64::from(runs);
+    pub(super) fn skip(&mut self, event: usize, reason: SkippedRun, runs: u32) {
+        let of = self.runs.entry(event).or_default();
+        *match reason {
+            SkippedRun::Busy => &mut of.busy,
+            SkippedRun::Late => &mut of.late,
+        } += u64::from(runs);
     }
 
     pub(super) fn cut(&mut self, event: usize) {
@@ -49,16 +82,13 @@ impl EventTally {
         &self,
         names: impl Iterator<Item = &'a str>,
     ) -> Vec<(&'a str, String)> {
-        let runs = names.enumerate().map(|(event, name)| {
-            let runs = self.runs.get(&event).copied().unwrap_or_default();
-            (name, runs.skipped, runs.ended + runs.skipped)
+        let skipped = names.enumerate().filter_map(|(event, name)| {
+            let runs = self.runs.get(&event)?;
+            let (skipped, all) = (runs.skipped(), runs.ended + runs.skipped());
+            let reason = runs.reason()?;
+            Some((name, format!("{skipped} of {all} runs skipped: {reason}")))
         });
-        let skipped = runs.filter(|(_, skipped, _)| *skipped > 0);
-        let text = |(name, skipped, all)| {
-            let text = format!("{skipped} of {all} runs skipped: the previous run was still going");
-            (name, text)
-        };
-        skipped.map(text).collect()
+        skipped.collect()
     }
 
     /// The message of the failure, if there were errors.
@@ -98,7 +128,8 @@ mod tests {
         tally.ran(0);
         assert_eq!(tally.failure(names()), None);
         assert_eq!(tally.skipped(names()), []);
-        tally.skip(0, 3);
+        tally.skip(0, SkippedRun::Busy, 3);
+        tally.skip(0, SkippedRun::Late, 0);
         tally.cut(1);
         tally.ran(1);
         for number in 0..25 {
@@ -106,6 +137,10 @@ mod tests {
         }
         let skipped = "3 of 4 runs skipped: the previous run was still going".to_owned();
         assert_eq!(tally.skipped(names()), [("play", skipped)]);
+        tally.skip(0, SkippedRun::Late, 2);
+        let both = "5 of 6 runs skipped: the previous run was still going (3), or this process was stopped or too slow to start \
+                    them (2)";
+        assert_eq!(tally.skipped(names()), [("play", both.to_owned())]);
         let failure = tally.failure(names()).expect("a failure");
         let start = "1 of 1 runs of `collect` cut by a broken link\n25 errors reported:\n  play: stalled\n    0\n";
         assert!(failure.starts_with(start), "{failure}");

@@ -124,10 +124,13 @@ impl Client<'_> {
                 Some(plan) => Reply::Answer { value: json!(plan) },
                 None => Reply::Failed(request_failure("find the orchestration of this test")),
             },
-            BrokerRequest::AwaitStop => {
-                held.stopped().await;
+            BrokerRequest::ClockStarts => {
+                held.clock_starts();
                 Reply::Done
             }
+            BrokerRequest::AwaitStop => Reply::Answer {
+                value: json!(held.stopped().await),
+            },
             BrokerRequest::Progress { text } => {
                 server.show_progress(&text);
                 Reply::Done

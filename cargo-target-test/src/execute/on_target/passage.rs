@@ -97,7 +97,8 @@ impl PassageRules {
             | BrokerRequest::Finished { .. }
             | BrokerRequest::Orchestration
             | BrokerRequest::AwaitStop
-            | BrokerRequest::Stop
+            | BrokerRequest::ClockStarts
+            | BrokerRequest::Stop { .. }
             | BrokerRequest::Progress { .. } => refused("this request"),
         }
     }

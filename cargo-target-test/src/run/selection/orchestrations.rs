@@ -139,7 +139,11 @@ impl Selection {
             .declared()
             .orchestration
             .as_ref()?;
-        self.orchestrations.plan(name).map(Arc::new)
+        let plan = self.orchestrations.plan(name)?;
+        Some(Arc::new(OrchestrationPlan {
+            set_up_limit: self.default_timeout(),
+            ..plan
+        }))
     }
 
     /// Checks the orchestrations of the chosen cases, and warns of what does not match.
