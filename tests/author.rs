@@ -141,11 +141,17 @@ fn traffic_of_machines() {
     // `three_machines_talk` needs three.
     let cases = NET.matches("#[target_test").count() * 2 - 1;
     assert_eq!(run.lines_with(&["PASS", "author::net"]), cases, "{run:?}");
-    for (skipped, package) in [
-        ("a_missing_program_skips", "tcpdump"),
-        ("a_missing_protocol_skips", "netcat-openbsd"),
+    for (skipped, program, package) in [
+        ("a_missing_program_skips", "`tcpdump`", "tcpdump"),
+        (
+            "a_missing_protocol_skips",
+            "`nc` with option `-u`",
+            "netcat-openbsd",
+        ),
     ] {
-        let reason = format!("on `tiny-0`: install the Debian package `{package}`");
+        let reason = format!(
+            "program {program} not found on `tiny-0`: install the Debian package `{package}`"
+        );
         let lines = run.lines_with(&[&format!("{skipped}[tiny]"), &reason]);
         assert_eq!(lines, 1, "{run:?}");
     }

@@ -202,15 +202,20 @@ impl Error {
     }
 }
 
-/// Shortens a cause to one line: its first line and, if that ends in a colon, its last line.
+/// The start of a kernel's reason for its panic, in its console.
+pub(crate) const PANIC: &str = "Kernel panic - not syncing";
+
+/// Shortens a cause to one line: its first line and, if that ends in a colon, the line with the reason of a panic, or else
+/// its last line.
 ///
-/// The last line of a program's output usually is the reason of its failure.
+/// The last line of a program's output usually is the reason of its failure. A kernel prints more after that.
 #[must_use]
 pub(crate) fn one_line(cause: &str) -> String {
     let mut lines = cause.lines().filter(|line| !line.trim().is_empty());
     let first = lines.next().unwrap_or(cause);
-    match lines.next_back().filter(|_| first.ends_with(':')) {
-        Some(last) => format!("{first} {}", last.trim()),
+    let panic = lines.clone().find(|line| line.contains(PANIC));
+    match panic.or(lines.next_back()).filter(|_| first.ends_with(':')) {
+        Some(reason) => format!("{first} {}", reason.trim()),
         None => first.to_owned(),
     }
 }

@@ -52,13 +52,14 @@ fn program(target: &Target, names: &[&'static str], package: &str) -> Result<&'s
     let found = names.iter().find(|name| output.stdout.trim() == **name);
     found
         .copied()
-        .ok_or_else(|| missing(target, names[0], package))
+        .ok_or_else(|| missing(target, &format!("`{}`", names[0]), package))
 }
 
+/// The skip of a test whose machine has no such program.
 fn missing(target: &Target, program: &str, package: &str) -> TargetError {
     let instance = target.instance();
     skip(format!(
-        "program `{program}` not found on `{instance}`: install the Debian package `{package}`"
+        "program {program} not found on `{instance}`: install the Debian package `{package}`"
     ))
 }
 

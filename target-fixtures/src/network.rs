@@ -96,7 +96,8 @@ impl<'e> Network<'e> {
     /// Lets no frame pass between the machines of two groups. Further partitions add to it.
     ///
     /// # Errors
-    /// [`ErrorKind::Request`] if a machine is not in the network, or if the network cannot be divided in this way.
+    /// [`ErrorKind::Request`] if a machine is not in the network or in both groups, if a group is empty, or if the network
+    /// cannot be divided in this way.
     #[track_caller]
     pub fn partition(&self, one: &[&str], other: &[&str]) -> Result<()> {
         let group = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();

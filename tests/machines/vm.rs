@@ -43,9 +43,12 @@ fn a_panic_in_the_midst_of_a_test_is_a_crash_and_soon_known() {
         ])
         .code(100)
         .line_with(&["FAIL", &format!("{test}[it]")])
-        .line_with(&[&format!(
-            "target-test: crash: {test}[it]: `it-0`: its kernel panicked; its console ends:"
-        )])
+        .line_with(&[
+            &format!(
+                "target-test: crash: {test}[it]: `it-0`: its kernel panicked; its console ends:"
+            ),
+            "Kernel panic - not syncing: ",
+        ])
         .line_with(&["1 case: 0 passed, 0 skipped, 0 failed as expected, 1 failed, 0 infra"])
         .says("Kernel panic - not syncing")
         .never_says("infra: ");

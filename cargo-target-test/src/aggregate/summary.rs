@@ -434,7 +434,8 @@ mod tests {
                 ..AttemptResult::new(lost)
             }),
         });
-        let panic = "a-0: its kernel panicked; its console ends:\nend of trace";
+        let panic = "a-0: its kernel panicked; its console ends:\n[1] Kernel panic - not syncing: sysrq\n\
+            [2] Kernel Offset: disabled\n[2] ---[ end Kernel panic - not syncing: sysrq ]---";
         ingest(ended("bad[a]", Verdict::Crash(panic.to_owned())));
         // A later attempt replaces the remark.
         ingest(ended("again[a]", cause()));
@@ -443,7 +444,9 @@ mod tests {
         ingest(ended("shaky[a]", Verdict::Pass));
         assert_eq!(
             summary.crashes(),
-            ["crash: bad[a]: a-0: its kernel panicked; its console ends: end of trace"]
+            [
+                "crash: bad[a]: a-0: its kernel panicked; its console ends: [1] Kernel panic - not syncing: sysrq"
+            ]
         );
         assert_eq!(
             summary.infra(),

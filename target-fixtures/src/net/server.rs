@@ -1,6 +1,9 @@
 //! Servers and clients that exchange lines of text, by `nc` or `socat`.
 
-use std::time::{Duration, Instant};
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
 
 use super::{Result, missing, no_packet};
 use crate::{
@@ -19,6 +22,15 @@ const PATIENCE: u64 = 5;
 enum Protocol {
     Tcp,
     Udp,
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "TCP",
+            Self::Udp => "UDP",
+        })
+    }
 }
 
 /// The programs that this file knows.
@@ -113,7 +125,7 @@ impl Serve<'_> {
                 on.wait_for_command(listens, START).placed()?;
             }
         }
-        let name = format!("{protocol:?} port {port} of `{}`", on.instance());
+        let name = format!("{protocol} port {port} of `{}`", on.instance());
         Ok(Server { process, name })
     }
 }
@@ -240,7 +252,12 @@ impl Netcat {
             _ if has("nc") => Ok(Self::OpenBsd("nc")),
             _ if has("socat") => Ok(Self::Socat),
             Protocol::Tcp if has("busybox") => Ok(Self::BusyBox),
-            _ => Err(missing(target, "nc", "netcat-openbsd")),
+            Protocol::Tcp => Err(missing(
+                target,
+                "`nc` of OpenBSD or BusyBox",
+                "netcat-openbsd",
+            )),
+            Protocol::Udp => Err(missing(target, "`nc` with option `-u`", "netcat-openbsd")),
         }
     }
 

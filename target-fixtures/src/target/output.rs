@@ -178,7 +178,7 @@ impl Log {
     }
 
     fn show(&self, whole: &[u8]) {
-        for line in text(whole).lines() {
+        for line in without_tabs(&text(whole)).lines() {
             print(&format!("{}: {line}", self.name));
         }
     }
@@ -191,6 +191,25 @@ impl Drop for Log {
             self.show(&rest);
         }
     }
+}
+
+/// Replaces each tab by spaces up to the next multiple of 8 columns: nextest leaves out the tabs of output without colors.
+fn without_tabs(text: &str) -> String {
+    let (mut shown, mut column) = (String::with_capacity(text.len()), 0);
+    for one in text.chars() {
+        match one {
+            '\t' => {
+                let next = column / 8 * 8 + 8;
+                shown.extend(std::iter::repeat_n(' ', next - column));
+                column = next;
+            }
+            one => {
+                shown.push(one);
+                column = if one == '\n' { 0 } else { column + 1 };
+            }
+        }
+    }
+    shown
 }
 
 /// Prints a line to the test's standard output, so that the test harness captures it. Both streams of a command go to
@@ -228,7 +247,7 @@ pub(super) fn tail(title: &str, text: &str) -> String {
     };
     match shown {
         "" => String::new(),
-        shown => format!("\n--- {title}{left_out}\n{shown}"),
+        shown => format!("\n--- {title}{left_out}\n{}", without_tabs(shown)),
     }
 }
 
@@ -240,6 +259,8 @@ mod tests {
     fn tails_show_the_end_of_the_output() {
         assert_eq!(tails("", "\n"), "");
         assert_eq!(tails("a\nb\n", "c"), "\n--- stdout\na\nb\n--- stderr\nc");
+        let columns = "\n--- stdout\n1       2\n12345678        3";
+        assert_eq!(tails("1\t2\n12345678\t3", ""), columns);
         let lines: String = (0..30).map(|n| format!("{n}\n")).collect();
         let tail = tails(&lines, "");
         assert!(

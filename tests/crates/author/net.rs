@@ -56,6 +56,8 @@ fn lines_go_both_ways(target: &Target) -> Result<()> {
     assert_eq!(server.receive(SOON)?, "more");
     let ended = server.receive(SOON).unwrap_err();
     assert_eq!(ended.kind(), ErrorKind::Exit);
+    let name = format!("TCP port {port} of `{}`", target.instance());
+    assert!(ended.to_string().contains(&name), "{ended}");
     let refused = net::connect(target, HERE, port)
         .send("x")
         .run()

@@ -12,7 +12,7 @@ use tokio::time;
 use super::Machine;
 use crate::{
     connect::{ProbeAnswer, Transport},
-    error::{Error, ErrorKind, Result},
+    error::{Error, ErrorKind, PANIC, Result},
 };
 
 /// The time limit for an answer before the crash.
@@ -138,7 +138,7 @@ async fn answer(transport: &dyn Transport) -> Result<ProbeAnswer> {
 
 /// True if the kernel's last words do not announce a reboot.
 fn stays_down(console: &str) -> bool {
-    let panic = console.rfind("Kernel panic - not syncing");
+    let panic = console.rfind(PANIC);
     panic.is_none_or(|at| console[..at].ends_with("end "))
 }
 

@@ -7,6 +7,8 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use crate::error::{Error, Result};
+
 /// The maximum length of a recorded frame.
 const LONGEST: u32 = 65_535;
 /// The link type of Ethernet.
@@ -17,7 +19,22 @@ pub(super) struct Capture(BufWriter<File>);
 
 impl Capture {
     /// Creates the file with its header.
-    pub(super) fn create(path: &Path) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// If the file exists, or cannot be created.
+    pub(super) fn create(path: &Path) -> Result<Self> {
+        Self::begin(path).map_err(|error| {
+            let shown = path.display();
+            match error.kind() {
+                io::ErrorKind::AlreadyExists => Error::usage(format!(
+                    "file exists: `{shown}`: each capture of a test needs a file of its own"
+                )),
+                _ => Error::other(format!("failed to create `{shown}`")).with_source(error),
+            }
+        })
+    }
+
+    fn begin(path: &Path) -> io::Result<Self> {
         let mut capture = Self(BufWriter::new(File::create_new(path)?));
         let version = 2 | 4 << 16;
         capture.numbers([0xa1b2_c3d4, version, 0, 0, LONGEST, ETHERNET])?;

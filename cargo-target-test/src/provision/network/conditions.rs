@@ -107,6 +107,7 @@ impl Conditions {
         match fault {
             NetworkFault::Partition(one, other) => {
                 let groups = [ports(one, machines)?, ports(other, machines)?];
+                check_groups(&groups, machines)?;
                 self.partitions.push(groups);
             }
             NetworkFault::Delay(delay) => self.delay = *delay,
@@ -138,6 +139,23 @@ fn share(loss: f64) -> Result<f64> {
             let message = format!("the share of lost frames must be from 0 to 1, not {loss}");
             Err(Error::usage(message))
         }
+    }
+}
+
+/// Checks that both groups of a partition have machines, and none the same.
+fn check_groups([one, other]: &[BTreeSet<usize>; 2], machines: &[String]) -> Result<()> {
+    if one.is_empty() || other.is_empty() {
+        return Err(Error::usage("a group of the partition has no machines"));
+    }
+    match one.intersection(other).next() {
+        Some(port) => {
+            let message = format!(
+                "machine `{}` is in both groups of the partition",
+                machines[*port]
+            );
+            Err(Error::usage(message))
+        }
+        None => Ok(()),
     }
 }
 
@@ -178,6 +196,14 @@ mod tests {
             (
                 NetworkFault::Partition(group(&["a"]), group(&["d"])),
                 Err("machine `d` not found in the network: it has a, b, c"),
+            ),
+            (
+                NetworkFault::Partition(group(&[]), group(&["a"])),
+                Err("a group of the partition has no machines"),
+            ),
+            (
+                NetworkFault::Partition(group(&["a", "c"]), group(&["b", "c"])),
+                Err("machine `c` is in both groups of the partition"),
             ),
             (
                 NetworkFault::Loss(30.0),

@@ -234,11 +234,7 @@ impl Served {
                 self.switch.conditions.add(&fault, &self.plan.machines)?
             }
             SwitchRequest::Capture(file) => {
-                let capture = Capture::create(&file).map_err(|error| {
-                    let message = format!("failed to create `{}`", file.display());
-                    Error::other(message).with_source(error)
-                })?;
-                self.captures.push(capture);
+                self.captures.push(Capture::create(&file)?);
             }
             SwitchRequest::Heal => {
                 self.switch.conditions = self.plan.conditions.clone();

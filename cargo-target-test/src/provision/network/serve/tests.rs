@@ -111,6 +111,12 @@ fn frames_are_late_and_captured() {
         (length, &captured[length - 4..]),
         (24 + 16 + 18, &b"late"[..])
     );
+    let twice = lab.ask(&SwitchRequest::Capture(file.clone())).unwrap_err();
+    let expected = format!(
+        "file exists: `{}`: each capture of a test needs a file of its own",
+        file.display()
+    );
+    assert_eq!(twice, expected);
     let refused = lab
         .ask(&SwitchRequest::Capture("/nowhere/x".into()))
         .unwrap_err();

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     bounded,
-    error::{Error, Result},
+    error::{Error, PANIC, Result},
     process::StartedProcess,
 };
 
@@ -67,7 +67,7 @@ impl QemuProcess {
         let gone = |what: &str| Err(Error::infra(message(what)));
         let crashed = |what: &str| Err(Error::crash(message(what)));
         // A machine may end after its panic.
-        if console(spec).contains("Kernel panic - not syncing") {
+        if console(spec).contains(PANIC) {
             return crashed("its kernel panicked");
         }
         if !self.0.lives() {
