@@ -25,7 +25,16 @@ const KILLS: &str = include_str!("crates/on_target/kills.rs");
 const USES: &str = r#"
 #[target_test]
 fn uses(target: &Target) -> Result<()> {
-    target.run("true")?;
+    // A file beside the package is one of the test's namespace.
+    let beside = format!("{}.beside", env!("CARGO_MANIFEST_DIR"));
+    std::fs::write(&beside, "of the test")?;
+    let folder = target.temp_dir()?;
+    let there = folder.join("copy");
+    target.put(&beside, &there)?;
+    std::fs::remove_file(&beside)?;
+    assert_eq!(target.cat(&there)?, "of the test");
+    target.get(&there, &beside)?;
+    assert_eq!(std::fs::read_to_string(&beside)?, "of the test");
     Ok(())
 }
 
@@ -297,7 +306,9 @@ fn a_binary_is_sent_once_over_ssh() {
     let project = project.test_file("uses", USES);
     run(&project, &["-E", "test(uses) or test(is_reached)"])
         .code(0)
+        .line_with(&["PASS", "uses[it]"])
         .line_with(&["PASS", "is_reached[it]"]);
+    assert!(!project.path("../on-target-ssh.beside").exists());
     assert!(sent().iter().all(|(_, path)| path.is_file()));
 }
 

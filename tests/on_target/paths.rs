@@ -4,6 +4,8 @@ use std::{
     collections::BTreeSet,
     fs,
     os::unix::fs::{PermissionsExt, symlink},
+    path::PathBuf,
+    process::Command,
 };
 
 use super::{in_container, on_instance, run, tool};
@@ -39,8 +41,9 @@ fn project(name: &str) -> Project {
     if !link.is_symlink() {
         symlink("greeting", link).expect("a link");
     }
-    for left in ["written-by-on-target", "tests/data/more"] {
+    for left in ["written-by-on-target", "tests/data/more", "tests/data/deep"] {
         let _ = fs::remove_file(project.path(left));
+        let _ = fs::remove_dir_all(project.path(left));
     }
     project
 }
@@ -171,11 +174,37 @@ fn files_of_a_host_are_not_touched() {
             .expect("a user")
             .to_owned()
     };
+    // An earlier user may have had this id.
+    let cache = format!("/tmp/target-test-programs-{}", uid(user.name()));
+    let _ = fs::remove_dir_all(&cache);
     passes(&project)
         .says(sent)
         .says("set-uid programs such as `sudo` do not work")
         .says(&format!("user {}", uid(user.name())));
     has_changed_copies(&project, &passes(&project).never_says(sent));
+    // What was lost there is sent again, and what is a folder here is no file there.
+    let caches = |path: &str| {
+        let found = Command::new("find")
+            .arg(&cache)
+            .args(["-path", path])
+            .output();
+        let found = String::from_utf8(found.expect("find").stdout).expect("UTF-8");
+        found.lines().map(PathBuf::from).collect::<Vec<_>>()
+    };
+    let [binary] = <[_; 1]>::try_from(caches("*/????????????????/paths-*")).expect("one binary");
+    let [greeting] = <[_; 1]>::try_from(caches("*/data/greeting")).expect("one file");
+    fs::write(binary, "").expect("written");
+    fs::remove_file(greeting).expect("the file");
+    passes(&project).says("sent 1 file (");
+    let project = project.file("tests/data/deep/er/file", "");
+    passes(&project).says("sent 1 file (");
+    fs::remove_dir_all(project.path("tests/data/deep")).expect("a folder");
+    let project = project.file("tests/data/deep", "no folder");
+    passes(&project).says("sent 1 file (");
+    fs::remove_file(project.path("tests/data/deep")).expect("a file");
+    passes(&project).never_says(sent);
+    assert!(caches("*/data/deep").is_empty());
+    fs::remove_dir_all(cache).expect("the cache of the user");
 }
 
 /// Where paths cannot be shown, tests that need them are skipped, and the others find the files by variables.

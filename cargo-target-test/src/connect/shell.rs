@@ -40,8 +40,9 @@ pub(crate) use processes::{signal, signalled, sweep};
 pub(crate) use program::{missing_libraries, program_place, unpack_program};
 pub(crate) use question::{answer, ask, unknown_reason};
 pub(crate) use tree::{
-    PROBE, forget_files, keep_view, list_of, make_folders, note_part, place_program, probe_folders,
-    run_in_folder, run_in_kept_view, run_in_view, show_list, tree_facts, tree_place, unpack_tree,
+    PROBE, check_part, forget_files, forget_folders, keep_view, list_of, make_folders, note_of,
+    place_program, probe_folders, run_in_folder, run_in_kept_view, run_in_view, show_list,
+    tree_facts, tree_place, unpack_tree,
 };
 
 /// The maximum length of a wrapped command in bytes, which must fit into an SSH packet.

@@ -18,12 +18,12 @@ const KEPT: usize = 3;
 ///
 /// # Errors
 /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) if the name is invalid.
-pub(crate) fn program_place(name: &str, hash: &str) -> Result<String> {
-    place(name, hash, "")
+pub(crate) fn program_place(name: &str, hash: &str, size: u64) -> Result<String> {
+    place((name, hash, size), "")
 }
 
 /// As [`program_place`]. The commands `then`, which end with `; `, run after the answer; `d` is the folder.
-pub(super) fn place(name: &str, hash: &str, then: &str) -> Result<String> {
+pub(super) fn place((name, hash, size): (&str, &str, u64), then: &str) -> Result<String> {
     check_path(&format!("/{name}"))?;
     let (name, hash) = (quote(name), quote(hash));
     Ok(format!(
@@ -36,7 +36,7 @@ pub(super) fn place(name: &str, hash: &str, then: &str) -> Result<String> {
          if [ -d \"$f\" ] && (cd -P \"$f\" && [ -O . ] && [ \"$(pwd -P)\" = \"$f\" ]) 2>/dev/null; then d=$f; break; fi; done; \
          [ -n \"$d\" ] || d=$(mktemp -d \"$n-XXXXXX\" 2>/dev/null) || continue; \
          p=$d/{hash}/{name}; \
-         if [ -x \"$p\" ]; then touch \"$p\"; echo \"+$p\"; {then}exit 0; fi; \
+         if [ -x \"$p\" ] && [ -n \"$(find \"$p\" -size {size}c)\" ]; then touch \"$p\"; echo \"+$p\"; {then}exit 0; fi; \
          t=$d/try.$$; (umask 077; printf '#!/bin/sh\\n' >\"$t\" && chmod 700 \"$t\" && \"$t\") 2>/dev/null; s=$?; rm -f \"$t\"; \
          [ $s = 0 ] || continue; \
          ls -td \"$d\"/*/{name} 2>/dev/null | tail -n +{KEPT} | while read -r f; do rm -rf -- \"${{f%/*}}\"; done; \

@@ -26,13 +26,13 @@ pub(crate) const PROBE: &str = ".target-test-probe-";
 ///
 /// # Errors
 /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) if the name of the program is invalid.
-pub(crate) fn tree_place(program: &str, hash: &str, tree: &str, key: &str) -> Result<String> {
+pub(crate) fn tree_place(program: (&str, &str, u64), tree: &str, key: &str) -> Result<String> {
     let then = format!(
         "t=$d/tree-{tree}; echo \"$t\"; if {has}; then echo gzip; else echo; fi; \
          find \"$t/sent/{key}\" -mtime -{KEPT_DAYS} -exec head -n 1 {{}} \\; 2>/dev/null; ",
         has = has("gzip"),
     );
-    program::place(program, hash, &then)
+    program::place(program, &then)
 }
 
 /// Returns the script that prints what is known of the paths of a tree, one word per line: `shared` if the instance has the
@@ -116,9 +116,14 @@ pub(crate) fn make_folders(tree: &str, prefix: &str, folders: &[String]) -> Resu
     Ok(script)
 }
 
-/// The file that lists all files of a tree; the files beside it have the ids of parts.
+/// The file that lists all files of a tree.
 pub(crate) fn list_of(tree: &str) -> String {
     format!("{tree}/sent/all")
+}
+
+/// The file about a part of a tree: the id of the part, and lines `SIZE PATH` with the paths of its files below the prefix.
+pub(crate) fn note_of(tree: &str, key: &str) -> String {
+    format!("{tree}/sent/{key}")
 }
 
 /// Returns the script that prints the list of a tree, unless it is old.
@@ -127,19 +132,32 @@ pub(crate) fn show_list(tree: &str) -> String {
     format!("find {list} -mtime -{KEPT_DAYS} -exec cat {{}} \\; 2>/dev/null")
 }
 
-/// Returns the script that notes the id of a part of a tree.
-pub(crate) fn note_part(tree: &str, key: &str, id: &str) -> String {
-    format!("echo {id} >{}", quote(&format!("{tree}/sent/{key}")))
+/// Returns the script that compares the files below a prefix with the note about a part of a tree. Prints nothing if all have
+/// their sizes; else `changed` and the lines of the files that are there.
+pub(crate) fn check_part(tree: &str, prefix: &str, key: &str) -> String {
+    format!(
+        "n=$(tail -n +2 {note}) && cd {prefix}/ && command -v stat >/dev/null || exit 0; \
+         a=$(printf '%s\\n' \"$n\" | sed 's/^[0-9]* //' | tr '\\n' '\\000' | xargs -0 stat -c '%s %n' -- 2>/dev/null); \
+         [ \"$a\" = \"$n\" ] || printf 'changed\\n%s\\n' \"$a\"",
+        note = quote(&note_of(tree, key)),
+        prefix = quote(prefix),
+    )
 }
 
-/// Returns the script that deletes the files of a tree whose NUL-terminated relative paths are on standard input. The tree has
-/// no list until it is complete again.
+/// Returns the script that deletes what has the NUL-terminated paths on standard input, which are below a prefix. The tree has no
+/// list until it is complete again.
 pub(crate) fn forget_files(tree: &str, prefix: &str) -> String {
     format!(
-        "{}cd {}/ && exec xargs -0 rm -f --",
+        "{}cd {}/ && exec xargs -0 rm -rf --",
         forget_lists(tree),
         quote(prefix)
     )
+}
+
+/// As [`forget_files`] for folders, deepest first: those in which something is left stay.
+pub(crate) fn forget_folders(prefix: &str) -> String {
+    let prefix = quote(prefix);
+    format!("cd {prefix}/ && xargs -0 rmdir -- 2>/dev/null; exit 0")
 }
 
 /// Returns the script that unpacks an archive from standard input below a prefix. The tree has no list until it is complete

@@ -45,10 +45,11 @@ impl ProgramPlace {
     }
 }
 
-/// Returns the name and the folder of a program in the cache, for its path on this host and its SHA-256.
-fn in_cache<'a>((from, hash): (&'a Path, &'a str)) -> (Cow<'a, str>, &'a str) {
+/// Returns the name and the folder of a program in the cache, and its size, for its path on this host and its SHA-256.
+fn in_cache<'a>((from, hash): (&'a Path, &'a str)) -> Result<(Cow<'a, str>, &'a str, u64)> {
     let name = from.file_name().unwrap_or_default().to_string_lossy();
-    (name, hash.get(..DIGITS).unwrap_or(hash))
+    let size = fs_err::metadata(from)?.len();
+    Ok((name, hash.get(..DIGITS).unwrap_or(hash), size))
 }
 
 impl Transfer {
@@ -60,8 +61,8 @@ impl Transfer {
     /// # Errors
     /// The errors of [`Transfer::put`]; if no folder of the instance can hold a program.
     pub(crate) async fn put_program(&self, from: &Path, hash: &str) -> Result<String> {
-        let (name, hash) = in_cache((from, hash));
-        let place = self.run(shell::program_place(&name, hash)?).await?;
+        let (name, hash, size) = in_cache((from, hash))?;
+        let place = self.run(shell::program_place(&name, hash, size)?).await?;
         let said = String::from_utf8_lossy(&place.accepted()?.stdout).into_owned();
         let place = ProgramPlace::read(said.trim_end_matches('\n'))?;
         self.send_program(from, &place).await?;
@@ -78,8 +79,9 @@ impl Transfer {
         program: (&Path, &str),
         (tree, key): (&str, &str),
     ) -> Result<(ProgramPlace, TreePlace)> {
-        let (name, hash) = in_cache(program);
-        let place = self.run(shell::tree_place(&name, hash, tree, key)?).await?;
+        let (name, hash, size) = in_cache(program)?;
+        let place = shell::tree_place((&name, hash, size), tree, key)?;
+        let place = self.run(place).await?;
         let said = String::from_utf8_lossy(&place.accepted()?.stdout).into_owned();
         let mut lines = said.lines();
         let mut line = || lines.next().unwrap_or_default().to_owned();

@@ -2,7 +2,10 @@
 //!
 //! Must not know which files a test needs.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
@@ -14,7 +17,7 @@ use crate::{
     error::{Error, Result},
 };
 
-/// Files and symbolic links of this host, by absolute path: mode and SHA-256, or the target of a link.
+/// Files and symbolic links of this host, by absolute path: size in bytes, mode and SHA-256, or the target of a link.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Tree(BTreeMap<String, String>);
 
@@ -69,6 +72,7 @@ impl Tree {
             true => format!("-> {}", fs_err::read_link(path)?.display()),
             false => format!("{:o} {}", mode_of(&metadata), hash_file(path)?),
         };
+        let version = format!("{} {version}", metadata.len());
         self.0.insert(utf8(path)?.to_owned(), version);
         Ok(())
     }
@@ -82,6 +86,22 @@ impl Tree {
         hex(hash.finalize())
     }
 
+    /// Returns a line `SIZE PATH` for each file, with the path below a prefix.
+    fn sizes(&self) -> impl Iterator<Item = (&String, String)> {
+        self.0.iter().map(|(path, version)| {
+            let size = version.split(' ').next().unwrap_or_default();
+            (path, format!("{size} {}", below(path)))
+        })
+    }
+
+    /// True if a file is in a folder with this path.
+    fn has_folder(&self, path: &str) -> bool {
+        let inside = format!("{path}/");
+        let mut from = self.0.range(inside.clone()..);
+        from.next()
+            .is_some_and(|(path, _)| path.starts_with(&inside))
+    }
+
     /// Returns the paths of the files that another tree has in other versions, or not at all.
     fn without<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = &'a str> {
         let is_other = |(path, version): &(&String, &String)| other.0.get(*path) != Some(version);
@@ -91,15 +111,39 @@ impl Tree {
 }
 
 impl TreePart<'_> {
-    /// Returns the paths of a tree that this part lacks.
-    fn gone<'a>(&self, tree: &'a Tree) -> Vec<&'a str> {
+    /// Returns the paths of a tree that this part lacks, and those that are folders in one of both and files in the other.
+    fn gone(&self, tree: &Tree) -> BTreeSet<String> {
         let is_gone = |path: &&String| {
-            let place = Path::new(path);
-            let is_own = place.starts_with(self.inside) && !place.starts_with(self.outside);
-            is_own && !self.files.0.contains_key(*path)
+            let is_own = self.is_own(path) && !self.files.0.contains_key(*path);
+            is_own || self.files.has_folder(path)
         };
-        tree.0.keys().filter(is_gone).map(String::as_str).collect()
+        let replaced = self.files.0.keys().filter(|path| tree.has_folder(path));
+        let gone = tree.0.keys().filter(is_gone);
+        gone.chain(replaced).cloned().collect()
     }
+
+    /// Returns the folders of deleted files in which this part has no file, the deepest first.
+    fn gone_folders<'a>(&self, gone: &'a BTreeSet<String>) -> Vec<&'a str> {
+        let above = gone
+            .iter()
+            .flat_map(|path| Path::new(path).ancestors().skip(1));
+        let paths = above.filter_map(Path::to_str);
+        let is_gone = |path: &&str| {
+            self.is_own(path) && Path::new(path) != self.inside && !self.files.has_folder(path)
+        };
+        let folders: BTreeSet<_> = paths.filter(is_gone).collect();
+        folders.into_iter().rev().collect()
+    }
+
+    fn is_own(&self, path: &str) -> bool {
+        let path = Path::new(path);
+        path.starts_with(self.inside) && !path.starts_with(self.outside)
+    }
+}
+
+/// Returns an absolute path as one below a prefix.
+fn below(path: &str) -> &str {
+    path.trim_start_matches('/')
 }
 
 /// Returns a path as text.
@@ -123,21 +167,24 @@ impl Transfer {
         place: &TreePlace,
         prefix: &str,
     ) -> Result<usize> {
+        let lost = self.lost(part, place, prefix).await?;
+        if place.sent == part.files.id() && lost.is_empty() {
+            return Ok(0);
+        }
         let mut tree = self.sent_tree(&place.folder).await?;
+        tree.0.retain(|path, _| !lost.contains(path));
         let changed: Vec<_> = part.files.without(&tree).collect();
         let count = changed.len();
-        let gone: Vec<_> = part.gone(&tree).into_iter().map(str::to_owned).collect();
+        let gone = part.gone(&tree);
         if !gone.is_empty() {
-            let names = gone
-                .iter()
-                .flat_map(|path| [path.trim_start_matches('/'), "\0"]);
-            let forget = own_command(shell::forget_files(&place.folder, prefix), None);
-            let (send, stdin) = mpsc::channel(1);
-            // Cannot fail: the channel is empty.
-            let _ = send.try_send(names.collect::<String>().into_bytes());
-            drop(send);
-            let running = self.transport.exec(&forget, &self.lease, Some(stdin));
-            running.finished().await?.accepted()?;
+            let forget = shell::forget_files(&place.folder, prefix);
+            self.run_with_paths(forget, gone.iter().map(String::as_str))
+                .await?;
+            let folders = part.gone_folders(&gone);
+            if !folders.is_empty() {
+                let forget = shell::forget_folders(prefix);
+                self.run_with_paths(forget, folders.into_iter()).await?;
+            }
         }
         if count > 0 {
             let unpack = shell::unpack_tree(&place.folder, prefix, place.has_gzip);
@@ -149,12 +196,65 @@ impl Transfer {
             tree.0.extend(part.files.0.clone());
             let list =
                 serde_json::to_vec(&tree.0).map_err(|error| Error::other(error.to_string()))?;
-            let (list, path) = (std::io::Cursor::new(list), shell::list_of(&place.folder));
-            self.send(list, &path, FileMode::Set(0o600)).await?;
+            self.send_list(list, &shell::list_of(&place.folder)).await?;
         }
-        let note = shell::note_part(&place.folder, part.key, &part.files.id());
-        self.run(note).await?.accepted()?;
+        let mut note = part.files.id();
+        for (_, line) in part.files.sizes() {
+            note += "\n";
+            note += &line;
+        }
+        let path = shell::note_of(&place.folder, part.key);
+        self.send_list(note.into_bytes(), &path).await?;
         Ok(count)
+    }
+
+    /// Returns the files of a part that an instance had, and that it has no longer, or without their content.
+    async fn lost(
+        &self,
+        part: &TreePart<'_>,
+        place: &TreePlace,
+        prefix: &str,
+    ) -> Result<BTreeSet<String>> {
+        if place.sent.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let check = shell::check_part(&place.folder, prefix, part.key);
+        let said = self.run(check).await?.accepted()?.stdout;
+        let said = String::from_utf8_lossy(&said);
+        let mut lines = said.lines();
+        if lines.next().is_none() {
+            return Ok(BTreeSet::new());
+        }
+        // A file with another size was changed by a test, unless it is empty, as after a full disk or a power loss.
+        let there: BTreeSet<_> = lines
+            .filter_map(|line| line.split_once(' '))
+            .filter(|(size, _)| *size != "0")
+            .map(|(_, path)| path)
+            .collect();
+        let sizes = part.files.sizes();
+        let lost =
+            sizes.filter(|(path, line)| !line.starts_with("0 ") && !there.contains(below(path)));
+        Ok(lost.map(|(path, _)| path.clone()).collect())
+    }
+
+    async fn run_with_paths(
+        &self,
+        script: String,
+        paths: impl Iterator<Item = &str>,
+    ) -> Result<()> {
+        let names = paths.flat_map(|path| [below(path), "\0"]);
+        let (send, stdin) = mpsc::channel(1);
+        // Cannot fail: the channel is empty.
+        let _ = send.try_send(names.collect::<String>().into_bytes());
+        drop(send);
+        let command = own_command(script, None);
+        let running = self.transport.exec(&command, &self.lease, Some(stdin));
+        running.finished().await?.accepted().map(drop)
+    }
+
+    async fn send_list(&self, list: Vec<u8>, path: &str) -> Result<()> {
+        let list = std::io::Cursor::new(list);
+        self.send(list, path, FileMode::Set(0o600)).await
     }
 
     /// Returns the tree that an instance has; an empty one if that is unknown, so that all is sent.
@@ -183,7 +283,26 @@ mod tests {
             outside: Path::new("/w/target"),
         };
         let before = tree(&["/w/a", "/w/b", "/w/target/app", "/other"]);
-        assert_eq!(part.gone(&before), ["/w/b"]);
+        assert_eq!(part.gone(&before), set(&["/w/b"]));
+        assert!(part.gone_folders(&set(&["/w/b"])).is_empty());
+        let before = tree(&["/w/d/e/b", "/w/d/e/c", "/w/a"]);
+        let gone = part.gone(&before);
+        assert_eq!(gone, set(&["/w/d/e/b", "/w/d/e/c"]));
+        assert_eq!(part.gone_folders(&gone), ["/w/d/e", "/w/d"]);
+        // A file was a folder, or a folder was a file.
+        assert_eq!(part.gone(&tree(&["/w/a/b"])), set(&["/w/a", "/w/a/b"]));
+        let part = TreePart {
+            files: &tree(&["/other/a/b", "/other/c"]),
+            ..part
+        };
+        assert_eq!(
+            part.gone(&tree(&["/other/a", "/other/c"])),
+            set(&["/other/a"])
+        );
+    }
+
+    fn set(paths: &[&str]) -> BTreeSet<String> {
+        paths.iter().map(|path| (*path).to_owned()).collect()
     }
 
     #[test]

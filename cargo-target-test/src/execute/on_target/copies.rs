@@ -25,7 +25,7 @@ use crate::{
     digest::hex,
     error::{Error, Result},
     execute::programs::{BuiltProgram, has_constant},
-    provision::Machine,
+    provision::{Machine, pool::label_of},
     sync::{self, lock},
     ui,
 };
@@ -167,7 +167,7 @@ impl Copies {
             return Err(Error::usage(why));
         }
         let (tree, key) = (
-            short_digest(machine.name()),
+            short_digest(&tree_name(machine)),
             short_digest(utf8(&package.folder)?),
         );
         let transfer = machine.transfer();
@@ -193,16 +193,14 @@ impl Copies {
         if let Some(prefix) = layout.prefix(&at.folder) {
             transfer.send_program(path, &program).await?;
             let files = self.files(package).await?;
-            if at.sent != files.id() {
-                let part = TreePart {
-                    key: &key,
-                    files: &files,
-                    inside: &package.folder,
-                    outside: &package.target_directory,
-                };
-                let sent = transfer.put_tree(&part, &at, &prefix).await?;
-                say_sent(sent, &transfer, machine);
-            }
+            let part = TreePart {
+                key: &key,
+                files: &files,
+                inside: &package.folder,
+                outside: &package.target_directory,
+            };
+            let sent = transfer.put_tree(&part, &at, &prefix).await?;
+            say_sent(sent, &transfer, machine);
             if binary.needs_glibc() {
                 let checked = transfer.check_libraries(&program.path).await;
                 let missing = |error: Error| binary.without_libraries(&error.chain());
@@ -290,6 +288,13 @@ impl KnownMachine {
         };
         self.transport.upgrade().is_some_and(is_same)
     }
+}
+
+/// The name of a machine's tree. Pools do not share leases: two of them may use an account of a host under one name.
+fn tree_name(machine: &Machine) -> String {
+    let record = machine.record();
+    let pool = record.map_or(String::new(), |record| label_of(&record.id).to_owned());
+    format!("{pool} {}", machine.name())
 }
 
 /// Returns 16 hexadecimal digits for a name.

@@ -196,6 +196,7 @@ impl Layout {
         TestPlace {
             script: put.unwrap_or_default() + &enter,
             is_view: matches!(self, Self::View(_)),
+            kept: test.view.map(KeptView::pid),
             prefix: prefix.unwrap_or_default(),
             roots: roots.iter().map(|root| root.path.clone()).collect(),
         }
@@ -223,6 +224,8 @@ pub(crate) struct TestPlace {
     pub(crate) script: String,
     /// True if the test finds the copies at their paths on this host, and other processes of the machine do not.
     is_view: bool,
+    /// A process in the namespace of the test, if one is known.
+    kept: Option<u32>,
     /// The folder below which the copies are; empty if they are at their paths on this host.
     prefix: String,
     /// The paths on this host of what was copied.
@@ -240,6 +243,9 @@ impl TestPlace {
 
     /// Returns the path at which other processes of the machine find a path of the test; other text as it is.
     pub(super) fn outside(&self, text: String) -> String {
+        if let Some(pid) = self.kept.filter(|_| text.starts_with('/')) {
+            return format!("/proc/{pid}/root{text}");
+        }
         let is_in = |root: &String| {
             let rest = text.strip_prefix(root.as_str());
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))

@@ -40,11 +40,11 @@ fn programs_are_in_a_folder_of_this_user() {
         let (name, shared) = (machine.name, tempfile::tempdir().unwrap());
         let at = shared.path().to_str().unwrap();
         let place = |hash: &str| {
-            let script = program_place("kvd", hash).unwrap();
+            let script = program_place("kvd", hash, 4).unwrap();
             let said = machine.text(&format!("export TMPDIR={at}; {script}"));
             let (sign, path) = said.trim_end().split_at(1);
             if sign != "+" {
-                fs::write(path, "").unwrap();
+                fs::write(path, "kvd\n").unwrap();
                 fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
             }
             (sign.to_owned(), path.to_owned())
@@ -54,6 +54,10 @@ fn programs_are_in_a_folder_of_this_user() {
         // Sent compressed where there is `gzip`.
         let (new, path) = (place("h1").0, format!("{folder}/h1/kvd"));
         assert!(["z", "-"].contains(&new.as_str()), "{name}: {new}");
+        assert_eq!(place("h1"), ("+".to_owned(), path.clone()), "{name}");
+        // What a full disk or a power loss has left of it is sent again.
+        fs::write(&path, "").unwrap();
+        assert_eq!(place("h1"), (new.clone(), path.clone()), "{name}");
         assert_eq!(place("h1"), ("+".to_owned(), path), "{name}");
         assert_eq!(fs::metadata(&folder).unwrap().mode() & 0o7777, 0o700);
         for hash in ["h2", "h3", "h4"] {
