@@ -43,6 +43,11 @@ pub const CHUNK: usize = 128 << 10;
 /// buffers up to this many and always keeps reading.
 pub const WINDOW: usize = 1 << 20;
 
+/// Deserializes a number. JSON has `null` for one that is not finite.
+fn any_number<'de, D: serde::Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    Option::deserialize(from).map(|number| number.unwrap_or(f64::NAN))
+}
+
 /// A message of a client.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "kebab-case")]

@@ -1,7 +1,7 @@
 //! Expands `#[target_event]` and `orchestration!`: keeps the author's function, registers it, and records it; and the test
 //! of an orchestration.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::{
     FnArg, Ident, ItemFn, LitStr, Result, ReturnType, Token, Type,
@@ -33,8 +33,9 @@ pub(crate) fn event(arguments: &TokenStream, function: &ItemFn) -> Result<TokenS
         EventParameter::Value(name, ty) => Some((name, &**ty)),
         _ => None,
     });
+    let given = own("__params");
     let checks = values.clone().map(
-        |(name, ty)| quote_spanned!(ty.span()=> __params.problem::<#ty>(::core::stringify!(#name))),
+        |(name, ty)| quote_spanned!(ty.span()=> #given.problem::<#ty>(::core::stringify!(#name))),
     );
     let passed = function.sig.inputs.iter().zip(&parameters).map(passed);
     let span = match &function.sig.output {
@@ -109,25 +110,31 @@ fn params<'a>(values: impl Iterator<Item = (&'a Ident, &'a Type)>) -> Vec<(Strin
     ]
 }
 
+/// A parameter of the generated function. Code at the place of an item that comes from a macro would not see its name.
+fn own(name: &str) -> Ident {
+    Ident::new(name, Span::call_site())
+}
+
 /// Generates an argument of the call of the author's function.
 fn passed((input, parameter): (&FnArg, &EventParameter)) -> TokenStream {
+    let (fixtures, all, params) = (own("__fixtures"), own("__all"), own("__params"));
     match parameter {
         EventParameter::Value(name, _) => {
-            quote_spanned!(input.span()=> __params.get(::core::stringify!(#name))?)
+            quote_spanned!(input.span()=> #params.get(::core::stringify!(#name))?)
         }
         EventParameter::Fixture(name) => {
-            quote_spanned!(input.span()=> &*__fixtures.get::<#name>()?)
+            quote_spanned!(input.span()=> &*#fixtures.get::<#name>()?)
         }
-        EventParameter::Target(None) => quote_spanned!(input.span()=> __fixtures.target()?),
+        EventParameter::Target(None) => quote_spanned!(input.span()=> #fixtures.target()?),
         EventParameter::Target(Some(PlatformType { ty, .. })) => {
-            quote_spanned!(input.span()=> &__fixtures.target_as::<#ty>()?)
+            quote_spanned!(input.span()=> &#fixtures.target_as::<#ty>()?)
         }
         EventParameter::Environment => {
-            quote_spanned!(input.span()=> &::target_fixtures::__private::environment(__all))
+            quote_spanned!(input.span()=> &::target_fixtures::__private::environment(#all))
         }
-        EventParameter::Targets(None) => quote_spanned!(input.span()=> __all),
+        EventParameter::Targets(None) => quote_spanned!(input.span()=> #all),
         EventParameter::Targets(Some(PlatformType { ty, .. })) => {
-            quote_spanned!(input.span()=> &*::target_fixtures::__private::all_typed::<#ty>(__all)?)
+            quote_spanned!(input.span()=> &*::target_fixtures::__private::all_typed::<#ty>(#all)?)
         }
     }
 }
