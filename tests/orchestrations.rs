@@ -365,9 +365,9 @@ fn wrong_descriptions_are_refused_before_a_deploy() {
         .says("`orchestration_sources` is ignored: events are compiled into the tests")
         .says("7 orchestrations are valid");
     project
-        .run(&["--run-orch", "work"])
+        .run(&["--run-orch", "wroks[here]"])
         .code(2)
-        .says("unknown orchestration `work`")
+        .says("unknown orchestration `wroks[here]`")
         .says("did you mean `works`?");
     let wrong = WORKS
         .replace("\"count\": 3", "\"count\": \"three\"")
@@ -396,7 +396,12 @@ fn wrong_descriptions_are_refused_before_a_deploy() {
         .file(
             "descriptions/other.toml",
             &PANICS.replace("\"panics\"", "\"other\""),
-        );
+        )
+        .file(
+            "descriptions/fails_fast.toml",
+            &FAILS_FAST.replace("plays", "again"),
+        )
+        .file("descriptions/more.yaml", "");
     fs::remove_file(project.path("descriptions/spreads.toml")).expect("removed");
     let message = "description `other` has no test: add `orchestration!(\"other\");` to one";
     let missing = "orchestration `spreads` has no description: add `spreads.json`";
@@ -406,7 +411,10 @@ fn wrong_descriptions_are_refused_before_a_deploy() {
         .says(&format!("error: {message}"))
         .says(&format!("error: {missing}"))
         .says("error: unknown event `playes`")
-        .says("did you mean `plays`?");
+        .says("did you mean `plays`?")
+        .says("several events are named `again`: events/src/lib.rs:28, events/src/lib.rs:34")
+        .says("descriptions/fails_fast.toml:5:")
+        .says("/more.yaml` is ignored: a description is a file `NAME.json` or `NAME.toml`");
     // The others still run.
     let project = project.file("descriptions/works.json", WORKS);
     let run = project
@@ -414,5 +422,24 @@ fn wrong_descriptions_are_refused_before_a_deploy() {
         .env("LEDGER", project.private("ledger"));
     let warned = run.run().code(100).says(&format!("warning: {message}"));
     warned.says(&format!("warning: {missing}"));
-    fs::remove_file(project.path("descriptions/other.toml")).expect("removed");
+    for added in ["other.toml", "more.yaml"] {
+        fs::remove_file(project.path(&format!("descriptions/{added}"))).expect("removed");
+    }
+    let project = project.playbook(PLAYBOOK.split("[orchestration]").next().expect("targets"));
+    let missing = project.run(&["--load-orch"]).code(78);
+    let advice = [
+        "orchestrations need the folder of their descriptions",
+        "to the playbook",
+    ];
+    assert_eq!(missing.lines_with(&advice), 1);
+    let twice = PLAYBOOK.replace(
+        "\"descriptions\"",
+        "[\"descriptions\", \"./descriptions/\"]",
+    );
+    project
+        .playbook(&twice)
+        .run(&["--load-orch"])
+        .code(78)
+        .says("descriptions/` is named twice")
+        .says("target-test.toml:13:16");
 }

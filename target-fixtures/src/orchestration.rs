@@ -62,7 +62,7 @@ use crate::{
     error::ErrorKind,
     fixture::{FixtureFailure, Fixtures},
     verdict::TestEnd,
-    wire::{BrokerRequest, CHECKED, InvalidParam, OrchestrationPlan, Reply},
+    wire::{BrokerRequest, CHECKED, InvalidEvent, OrchestrationPlan, Reply},
 };
 use runner::{OrchestrationEnd, Runner, Stop};
 
@@ -101,20 +101,23 @@ fn prepare(
     let plan = plan_of(first)?;
     let wrong =
         |text: String| FixtureFailure::Error(format!("orchestration `{}`: {text}", plan.name));
+    if let Some(InvalidEvent {
+        event,
+        param,
+        reason,
+    }) = invalid_events(&plan).first()
+    {
+        let event = &plan.events[*event].name;
+        return Err(wrong(match param {
+            Some(param) => format!("`{param}` of event `{event}`: {reason}"),
+            None => reason.clone(),
+        }));
+    }
     let events = plan
         .events
         .iter()
         .map(|planned| event::event(&planned.name));
     let events = events.collect::<Result<Vec<_>, _>>().map_err(wrong)?;
-    if let Some(InvalidParam {
-        event,
-        param,
-        reason,
-    }) = invalid_params(&plan)?.first()
-    {
-        let event = &plan.events[*event].name;
-        return Err(wrong(format!("`{param}` of event `{event}`: {reason}")));
-    }
     fixtures.provide::<kill_switch>(KillSwitch::default());
     for name in &plan.setup_fixtures {
         event::fixture(name).map_err(wrong)?.prepare(fixtures)?;
@@ -162,30 +165,38 @@ fn stop_when_told(runner: &Arc<Runner>, target: &Target) {
     });
 }
 
-/// The arguments of the plan that events of this process do not accept.
-fn invalid_params(plan: &OrchestrationPlan) -> Result<Vec<InvalidParam>, FixtureFailure> {
+/// The events and arguments of the plan that this process does not accept.
+fn invalid_events(plan: &OrchestrationPlan) -> Vec<InvalidEvent> {
     let mut invalid = Vec::new();
     for (number, planned) in plan.events.iter().enumerate() {
-        let event = event::event(&planned.name).map_err(FixtureFailure::Error)?;
-        let problems = event.check(&EventParams(planned.params.clone()));
-        invalid.extend(problems.into_iter().map(|(param, reason)| InvalidParam {
+        let problems = match event::event(&planned.name) {
+            Ok(event) => event.check(&EventParams(planned.params.clone())),
+            Err(reason) => {
+                invalid.push(InvalidEvent {
+                    event: number,
+                    param: None,
+                    reason,
+                });
+                continue;
+            }
+        };
+        invalid.extend(problems.into_iter().map(|(param, reason)| InvalidEvent {
             event: number,
-            param: param.to_owned(),
+            param: Some(param.to_owned()),
             reason,
         }));
     }
-    Ok(invalid)
+    invalid
 }
 
-/// Checks the arguments of the plan on standard input, and prints a line with the invalid ones.
+/// Checks the events of the plan on standard input, and prints a line with the invalid ones.
 pub(crate) fn check_events() -> TestEnd {
-    let plan = serde_json::from_reader(std::io::stdin());
-    let plan = plan.map_err(|error| FixtureFailure::Error(format!("read the plan: {error}")));
-    match plan.and_then(|plan| invalid_params(&plan)) {
-        Ok(invalid) => {
-            println!("\n{CHECKED}{}", serde_json::json!(invalid));
+    match serde_json::from_reader(std::io::stdin()) {
+        Ok(plan) => {
+            let invalid = serde_json::json!(invalid_events(&plan));
+            println!("\n{CHECKED}{invalid}");
             TestEnd::Exit(std::process::ExitCode::SUCCESS)
         }
-        Err(failure) => failure.verdict(),
+        Err(error) => TestEnd::Fail(format!("read the plan: {error}")),
     }
 }

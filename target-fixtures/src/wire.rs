@@ -23,7 +23,7 @@ pub use fault::{Fault, FaultKind};
 pub use frame::{LONGEST, lengths_of, read_frame, write_frame};
 pub use machine::{Act, ForwardTo, Question};
 pub use network::NetworkAct;
-pub use orchestration::{InvalidParam, OrchestrationPlan, PlannedEvent};
+pub use orchestration::{InvalidEvent, OrchestrationPlan, PlannedEvent};
 pub use result::{Measurement, PreviousQuery, PreviousValue, SubResult, VerdictKind};
 pub use run::{ExpectedFailure, Instance, InstanceLink, RolePlace, Run, Secret};
 

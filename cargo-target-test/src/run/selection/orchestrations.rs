@@ -9,7 +9,7 @@ use target_fixtures::wire::OrchestrationPlan;
 use super::Selection;
 use crate::{
     error::{Error, ErrorKind, Result},
-    execute::invalid_params,
+    execute::invalid_events,
     inventory::Inventory,
     plan,
     playbook::{self, Descriptions, OrchestrationSettings},
@@ -53,10 +53,18 @@ impl Orchestrations {
         descriptions.plan(name, &self.settings, self.time_scale)
     }
 
-    /// The note about a key that is accepted without an effect.
-    fn ignored(&self) -> Option<String> {
+    /// True if the orchestration has a description.
+    fn has_description(&self, name: &str) -> bool {
+        let mut names = self.descriptions.iter().flat_map(Descriptions::names);
+        names.any(|described| described == name)
+    }
+
+    /// Notes about a key that is accepted without an effect, and about files that are not read.
+    fn ignored(&self) -> Vec<String> {
         let note = "`orchestration_sources` is ignored: events are compiled into the tests";
-        self.settings.sources.as_ref().map(|_| note.to_owned())
+        let sources = self.settings.sources.iter().map(|_| note.to_owned());
+        let files = self.descriptions.iter().flat_map(Descriptions::notes);
+        sources.chain(files).collect()
     }
 
     /// Descriptions without a test, and tests without a description.
@@ -68,13 +76,32 @@ impl Orchestrations {
             Ok(descriptions) => descriptions.names().collect(),
             Err(_) => return Vec::new(),
         };
-        let without_test = described.iter().filter(|name| !tests.contains(name));
-        let without_test = without_test.map(|name| {
-            format!("description `{name}` has no test: add `orchestration!(\"{name}\");` to one")
-        });
+        let untested = described.iter().filter(|name| !tests.contains(name));
+        let untested = untested.map(|name| without_test(name));
         let undescribed = tests.iter().filter(|name| !described.contains(name));
-        let undescribed = undescribed.map(|name| playbook::without_description(name));
-        without_test.chain(undescribed).collect()
+        let undescribed =
+            undescribed.map(|name| playbook::without_description(name, &self.settings));
+        let mut unmatched: Vec<_> = untested.chain(undescribed).collect();
+        unmatched.dedup();
+        unmatched
+    }
+}
+
+/// The message for a description without a test.
+fn without_test(name: &str) -> String {
+    format!("description `{name}` has no test: add `orchestration!(\"{name}\");` to one")
+}
+
+/// Returns the hint about a name that is none of the known orchestrations.
+fn hint(name: &str, known: &[&str], is_described: bool, is_test: bool) -> String {
+    match known {
+        known if known.contains(&name) => {
+            format!("write `--run-orch {name}`; `--on` selects its targets")
+        }
+        _ if is_described => without_test(name),
+        _ if is_test => format!("`{name}` is an ordinary test: `cargo target-test {name}` runs it"),
+        [] => "none of the selected packages has an `orchestration!`".to_owned(),
+        known => playbook::nearest_or_all(name, known),
     }
 }
 
@@ -98,17 +125,22 @@ impl Selection {
     ///
     /// # Errors
     /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) for an unknown name.
-    pub(super) fn check_run_orch(inventory: &Inventory, names: &[String]) -> Result<()> {
+    pub(super) fn check_run_orch(
+        inventory: &Inventory,
+        orchestrations: &Orchestrations,
+        names: &[String],
+    ) -> Result<()> {
         let known = inventory.tests.iter();
         let known = known.filter_map(|test| test.declared().orchestration.as_deref());
         let known: Vec<_> = known.collect();
-        match names.iter().find(|name| !known.contains(&name.as_str())) {
-            Some(unknown) => {
-                let error = Error::usage(format!("unknown orchestration `{unknown}`"));
-                Err(error.with_hint(playbook::nearest_or_all(unknown, &known)))
-            }
-            None => Ok(()),
-        }
+        let Some(unknown) = names.iter().find(|name| !known.contains(&name.as_str())) else {
+            return Ok(());
+        };
+        // Perhaps the name of a case: `soak[local]`.
+        let name = unknown.split('[').next().unwrap_or_default();
+        let is_test = inventory.tests.iter().any(|test| test.name == name);
+        let hint = hint(name, &known, orchestrations.has_description(name), is_test);
+        Err(Error::usage(format!("unknown orchestration `{unknown}`")).with_hint(hint))
     }
 
     /// Keeps only the orchestrations of `--run-orch`, if it is given.
@@ -172,13 +204,15 @@ impl Selection {
         let descriptions = self.orchestrations.descriptions.as_ref();
         let descriptions = descriptions.map_err(Clone::clone)?;
         let Some(plan) = self.orchestrations.plan(name) else {
-            return Err(Error::playbook(playbook::without_description(name)));
+            let settings = &self.orchestrations.settings;
+            let message = playbook::without_description(name, settings);
+            return Err(Error::playbook(message));
         };
         let binary = self.inventory.binary_of(test);
         descriptions.check(name, &binary.known)?;
         let (path, start) = self.start_of(test, &self.users_runner()?);
         let directory: &Path = binary.cwd.as_std_path();
-        let invalid = invalid_params(&start, (&path, directory), &plan)?;
+        let invalid = invalid_events(&start, (&path, directory), &plan)?;
         descriptions.refuse(name, &invalid)
     }
 
@@ -189,9 +223,7 @@ impl Selection {
     /// without a description.
     pub fn load_orchestrations(&self) -> Result<()> {
         let orchestrations = &self.orchestrations;
-        if let Some(note) = orchestrations.ignored() {
-            ui::warn(note);
-        }
+        orchestrations.ignored().into_iter().for_each(ui::warn);
         let descriptions = orchestrations.descriptions.as_ref();
         let names = descriptions.map_err(Clone::clone)?.names();
         let (count, mut problems) = (names.count(), orchestrations.unmatched(&self.inventory));
@@ -214,5 +246,26 @@ impl Selection {
             count => format!("{count} orchestrations are valid"),
         });
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_name_has_a_hint() {
+        let known = &["soak", "play"][..];
+        for (name, known, is_described, is_test, expected) in [
+            ("saok", known, false, false, "did you mean `soak`?"),
+            ("x", known, false, false, "known: `soak`, `play`"),
+            ("soak", known, true, true, "write `--run-orch soak`"),
+            ("loop", known, true, false, "description `loop` has no test"),
+            ("smoke", known, false, true, "`smoke` is an ordinary test"),
+            ("soak", &[], false, false, "has an `orchestration!`"),
+        ] {
+            let hint = hint(name, known, is_described, is_test);
+            assert!(hint.contains(expected), "{hint}");
+        }
     }
 }

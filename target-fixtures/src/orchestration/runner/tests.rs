@@ -21,7 +21,7 @@ impl TargetEvent for Event {
         self.0
     }
 
-    fn path(&self) -> &'static str {
+    fn source(&self) -> &'static str {
         self.0
     }
 
