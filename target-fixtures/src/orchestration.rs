@@ -64,7 +64,7 @@ use crate::{
     verdict::TestEnd,
     wire::{BrokerRequest, CHECKED, InvalidEvent, OrchestrationPlan, Reply},
 };
-use runner::{OrchestrationEnd, Runner, Stop};
+use runner::{OrchestrationEnd, Runner, Stop, names_of};
 
 /// Runs the orchestration of this test on the targets of its lease.
 pub(crate) fn run(fixtures: &Arc<Fixtures>, targets: &[Target]) -> TestEnd {
@@ -128,6 +128,7 @@ fn prepare(
     let client = Arc::clone(&first.client);
     Ok(Runner {
         events,
+        names: names_of(&plan.events),
         fixtures: Arc::clone(fixtures),
         targets: targets.to_vec(),
         tell: Box::new(move |request| {
