@@ -65,6 +65,12 @@ grace = "1s"
 events = [{ name = "is_late" }, { name = "collects", at_startup = false, at_teardown = true }]
 "#;
 
+const EXITS: &str = r#"
+test_name = "exits"
+duration = "10m"
+events = [{ name = "exits_the_process" }]
+"#;
+
 const SPREADS: &str = r#"
 test_name = "spreads"
 duration = "200ms"
@@ -107,6 +113,7 @@ fn project() -> Project {
         .file("descriptions/fails_fast.toml", FAILS_FAST)
         .file("descriptions/hangs.toml", HANGS)
         .file("descriptions/late.toml", LATE)
+        .file("descriptions/exits.toml", EXITS)
         .file("descriptions/lasts.toml", LASTS)
         .file("descriptions/spreads.toml", SPREADS)
         .playbook(PLAYBOOK)
@@ -137,7 +144,15 @@ fn orchestrations_run_their_events_and_say_how_they_ended() {
     run(&[]).code(4);
     assert_eq!(ledger(&project), [""; 0]);
 
-    let names = ["works", "panics", "fails_fast", "hangs", "late", "spreads"];
+    let names = [
+        "works",
+        "panics",
+        "fails_fast",
+        "hangs",
+        "late",
+        "exits",
+        "spreads",
+    ];
     let arguments = names.iter().flat_map(|name| ["--run-orch", name]);
     let outcome = run(&arguments.collect::<Vec<_>>()).code(100);
     let outcome = outcome
@@ -147,6 +162,8 @@ fn orchestrations_run_their_events_and_say_how_they_ended() {
         .line_with(&["FAIL", "fails_fast[here]"])
         .line_with(&["FAIL", "hangs[here]"])
         .line_with(&["FAIL", "late[here]"])
+        .line_with(&["FAIL", "exits[here]"])
+        .says("orchestration `exits`: the test process exited before the end")
         .says("timed out after 4s")
         .says("orchestration `late`: interrupted after ")
         .says("breaks: panicked: broken on purpose")
@@ -363,7 +380,7 @@ fn wrong_descriptions_are_refused_before_a_deploy() {
         .run(&["--load-orch"])
         .code(0)
         .says("`orchestration_sources` is ignored: events are compiled into the tests")
-        .says("7 orchestrations are valid");
+        .says("8 orchestrations are valid");
     project
         .run(&["--run-orch", "wroks[here]"])
         .code(2)

@@ -71,6 +71,7 @@ pub(crate) fn run(fixtures: &Arc<Fixtures>, targets: &[Target]) -> TestEnd {
     let Some(first) = targets.first() else {
         return TestEnd::Fail("infra: the lease has no instance".to_owned());
     };
+    let _report = EndReport(first);
     let runner = match prepare(first, fixtures, targets) {
         Ok(runner) => Arc::new(runner),
         Err(failure) => return failure.verdict(),
@@ -87,6 +88,16 @@ pub(crate) fn run(fixtures: &Arc<Fixtures>, targets: &[Target]) -> TestEnd {
         std::process::exit(FAILED);
     }
     TestEnd::Fail(failure)
+}
+
+/// Tells the broker on drop that the orchestration has ended, so that an event that exits the process does not pass the test.
+struct EndReport<'t>(&'t Target);
+
+impl Drop for EndReport<'_> {
+    fn drop(&mut self) {
+        // Without a broker there is no report.
+        let _ = self.0.client.ask(BrokerRequest::OrchestrationEnded);
+    }
 }
 
 /// The exit code of a process that ends with an event.

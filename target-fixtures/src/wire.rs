@@ -28,7 +28,7 @@ pub use result::{Measurement, PreviousQuery, PreviousValue, SubResult, VerdictKi
 pub use run::{ExpectedFailure, Instance, InstanceLink, RolePlace, Run, Secret};
 
 /// The version of the protocol: both ends must have the same.
-pub const PROTOCOL: u32 = 11;
+pub const PROTOCOL: u32 = 12;
 
 /// The exit code of a process that has torn down a fixture. (A test harness exits with 0 even if it found no test.)
 pub const TORN_DOWN: i32 = 84;
@@ -224,6 +224,8 @@ pub enum BrokerRequest {
     SubResult(SubResult),
     /// Requests the orchestration of the test; answered by [`Reply::Answer`] with an [`OrchestrationPlan`].
     Orchestration,
+    /// Reports that the orchestration of the test has ended, however; answered by [`Reply::Done`].
+    OrchestrationEnded,
     /// Waits until the orchestration must end early; answered by [`Reply::Done`].
     AwaitStop,
     /// A runner asks the orchestration to end early; not answered.

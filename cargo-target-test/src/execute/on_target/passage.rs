@@ -98,6 +98,7 @@ impl PassageRules {
             | BrokerRequest::Orchestration
             | BrokerRequest::AwaitStop
             | BrokerRequest::Stop
+            | BrokerRequest::OrchestrationEnded
             | BrokerRequest::Progress { .. } => refused("this request"),
         }
     }
