@@ -117,11 +117,16 @@ fn a_test_leases_all_machines_by_role() {
         .run(&["release", "lan-0.gateway"])
         .code(0)
         .says("released lan-0\n");
-    project
-        .run(&["down", "lan-0.gateway"])
-        .code(2)
-        .says("`lan-0.gateway` is a machine of `lan-0`, whose machines are deleted together")
-        .says("`cargo target-test down lan-0` deletes all of them");
+    for verb in [
+        &["down", "lan-0.gateway"][..],
+        &["pool", "forget", "--yes", "lan-0.gateway"],
+    ] {
+        project
+            .run(verb)
+            .code(2)
+            .says("`lan-0.gateway` is one machine of `lan-0`, which is deleted or forgotten as a whole")
+            .says("for all of its machines, write `lan-0`");
+    }
     project
         .run(&["down", "lna-0"])
         .code(2)

@@ -10,7 +10,8 @@ use std::{fs, path::Path};
 use serde_json::Value;
 
 use crate::support::{
-    Project, browser::Browser, eventually, examples, feed, here, processes::running, repository,
+    Project, Started, browser::Browser, eventually, examples, feed, here, processes::running,
+    repository,
 };
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -62,6 +63,7 @@ const LATE: &str = r#"
 test_name = "late"
 duration = "200ms"
 grace = "1s"
+unref_setup_fixtures = ["device"]
 events = [{ name = "is_late" }, { name = "collects", at_startup = false, at_teardown = true }]
 "#;
 
@@ -105,7 +107,9 @@ fn project() -> Project {
         // No limit of the user's ends an orchestration.
         .file(
             ".config/nextest.toml",
-            "[profile.default]\nslow-timeout = { period = \"1s\", terminate-after = 1 }\n",
+            "[profile.default]\nslow-timeout = { period = \"1s\", terminate-after = 1 }\nglobal-timeout = \"3s\"\n\n\
+             [[profile.default.overrides]]\nfilter = \"all()\"\n\
+             slow-timeout = { period = \"500ms\", terminate-after = 1 }\n",
         )
         .file("tests/timed.rs", &format!("{TIMED}\nuse my_events as _;\n"))
         .file("descriptions/works.json", WORKS)
@@ -161,11 +165,9 @@ fn orchestrations_run_their_events_and_say_how_they_ended() {
         .line_with(&["FAIL", "panics[here]"])
         .line_with(&["FAIL", "fails_fast[here]"])
         .line_with(&["FAIL", "hangs[here]"])
-        .line_with(&["FAIL", "late[here]"])
+        .line_with(&["PASS", "late[here]"])
         .line_with(&["FAIL", "exits[here]"])
         .says("orchestration `exits`: the test process exited before the end")
-        .says("timed out after 4s")
-        .says("orchestration `late`: interrupted after ")
         .says("breaks: panicked: broken on purpose")
         .says("ended by the first error after 1s of 10m")
         .says("reports: a frame is missing")
@@ -188,7 +190,7 @@ fn orchestrations_run_their_events_and_say_how_they_ended() {
     // One device for each orchestration. That of the event that never ended is torn down by the broker.
     assert_eq!(
         (count(&lines, "up device"), count(&lines, "down device")),
-        (4, 4),
+        (5, 5),
         "{lines:#?}"
     );
     for fixture in ["linked_device", "slow_device"] {
@@ -236,34 +238,81 @@ fn orchestrations_run_their_events_and_say_how_they_ended() {
     );
 }
 
+/// nextest's limits of the user's are for ordinary tests, and `--timeout` is for the set-up of an orchestration.
+#[test]
+fn limits_of_time_end_what_they_are_for() {
+    let project = project();
+    let filter = "test(works) | test(late) | test(has_no_end)";
+    let arguments = [
+        "--run-ignored",
+        "all",
+        "--timeout",
+        "2s",
+        "--filterset",
+        filter,
+    ];
+    let run = project.tool(arguments);
+    run.env("LEDGER", project.private("ledger"))
+        .run()
+        .code(100)
+        .says("warning: `global-timeout` of nextest does not apply to this run")
+        .line_with(&["PASS", "works[here]"])
+        .line_with(&["TIMEOUT", "has_no_end[here]"])
+        .line_with(&["FAIL", "late[here]"])
+        .says("timed out after 2s")
+        .says("the time limit of 2s passed during the set-up of fixture `timed::slow_device`");
+    assert_eq!(count(&ledger(&project), "collected"), 1);
+}
+
 /// Ctrl-C ends an orchestration in order; a kill leaves its fixtures to the broker.
 #[test]
 fn interrupted_and_killed_orchestrations_are_torn_down() {
-    let project = project();
-    let start = || {
+    let patient = HANGS.replace("grace = \"300ms\"", "grace = \"1m\"");
+    let project = project().file("descriptions/hangs.toml", &patient);
+    let start = |name: &str, line: &str| {
         let _ = fs::remove_file(project.private("ledger"));
         let tool = project
-            .tool(["--run-orch", "lasts"])
+            .tool(["--run-orch", name])
             .env("LEDGER", project.private("ledger"));
         let started = tool.start();
-        eventually("the event", || {
-            count(&ledger(&project), "plays device") == 1
-        });
+        eventually(line, || count(&ledger(&project), line) == 1);
         started
     };
-    let started = start();
+    let ended_with = |message: &str| {
+        let events = feed::events(&project.path("target-test.toml"));
+        let ended = feed::of_kind(&events, "attempt-ended");
+        let found = ended.last().expect("an attempt")["result"]["message"].to_string();
+        assert!(found.contains(message), "{ended:?}");
+    };
+    let interrupted = |started: Started, message: &str| {
+        started.signal_group(Signal::INT);
+        started.wait().code(130);
+        ended_with(message);
+    };
+    let started = start("late", "sets up slow_device");
+    interrupted(
+        started,
+        "interrupted during the set-up of fixture `timed::slow_device`",
+    );
+    assert_eq!(
+        ledger(&project),
+        ["up device", "sets up slow_device", "down device"]
+    );
+    // nextest kills the test at a second Ctrl-C.
+    let mut started = start("hangs", "up device");
+    started.signal_group(Signal::INT);
+    started.wait_for("Cancel");
     started.signal_group(Signal::INT);
     started.wait().code(130);
-    let events = feed::events(&project.path("target-test.toml"));
-    let ended = feed::of_kind(&events, "attempt-ended");
-    let message = ended.last().expect("an attempt")["result"]["message"].to_string();
-    assert!(message.contains("interrupted after "), "{ended:?}");
+    ended_with("interrupted: killed before it ended");
+    assert_eq!(ledger(&project), ["up device", "down device"]);
+    interrupted(start("lasts", "plays device"), "interrupted after ");
     let up = ["up device", "up player", "plays device"];
     let down = ["down player", "down device"];
     let all = [&up[..], &["played", "collected"], &down].concat();
     assert_eq!(ledger(&project), all);
 
-    let started = start();
+    let started = start("lasts", "plays device");
     // Another run on the same pool is not disturbed.
     let other = project
         .tool(["--run-orch", "spreads"])
@@ -375,11 +424,18 @@ fn test_process(project: &Project, name: &str) -> Pid {
 #[test]
 fn wrong_descriptions_are_refused_before_a_deploy() {
     let sources = format!("{PLAYBOOK}orchestration_sources = \"tests/events.py, more.py\"\n");
-    let project = project().playbook(&sources);
+    let project = project().playbook(&sources).file(
+        "descriptions/spreads.toml",
+        &SPREADS.replace(
+            "\"meets\"",
+            "\"meets\", interval = \"1s\", at_startup = false",
+        ),
+    );
     project
         .run(&["--load-orch"])
         .code(0)
         .says("`orchestration_sources` is ignored: events are compiled into the tests")
+        .says("event `meets` of orchestration `spreads` never runs: its interval is 1s, and the duration 200ms")
         .says("8 orchestrations are valid");
     project
         .run(&["--run-orch", "wroks[here]"])

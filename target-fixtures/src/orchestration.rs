@@ -62,7 +62,7 @@ use crate::{
     error::ErrorKind,
     fixture::{FixtureFailure, Fixtures},
     verdict::TestEnd,
-    wire::{BrokerRequest, CHECKED, InvalidEvent, OrchestrationPlan, Reply},
+    wire::{BrokerRequest, CHECKED, EarlyEnd, InvalidEvent, OrchestrationPlan, Reply},
 };
 use runner::{OrchestrationEnd, Runner, Stop, names_of};
 
@@ -77,15 +77,17 @@ pub(crate) fn run(fixtures: &Arc<Fixtures>, targets: &[Target]) -> TestEnd {
         Err(failure) => return failure.verdict(),
     };
     stop_when_told(&runner, first);
+    if let Err(failure) = runner.set_up() {
+        return failure.verdict();
+    }
+    // Without a broker there is no limit.
+    let _ = first.client.ask(BrokerRequest::ClockStarts);
     let OrchestrationEnd { failure, is_stuck } = runner.run();
     let Some(failure) = failure else {
         return TestEnd::Exit(std::process::ExitCode::SUCCESS);
     };
     if is_stuck {
-        // The event may use its fixtures: the broker tears them down when this process has gone.
-        eprintln!("{failure}");
-        first.tell_failure_now(&failure);
-        std::process::exit(FAILED);
+        end_now(first, &failure);
     }
     TestEnd::Fail(failure)
 }
@@ -100,10 +102,18 @@ impl Drop for EndReport<'_> {
     }
 }
 
+/// Ends the process with a failure, because an event or a set-up does not end. It may use fixtures: the broker tears them
+/// down when this process has gone.
+fn end_now(first: &Target, failure: &str) -> ! {
+    eprintln!("{failure}");
+    first.tell_failure_now(failure);
+    std::process::exit(FAILED)
+}
+
 /// The exit code of a process that ends with an event.
 const FAILED: i32 = 101;
 
-/// Gets the plan, finds its events, and sets up all fixtures.
+/// Gets the plan, and finds its events and fixtures.
 fn prepare(
     first: &Target,
     fixtures: &Arc<Fixtures>,
@@ -130,16 +140,14 @@ fn prepare(
         .map(|planned| event::event(&planned.name));
     let events = events.collect::<Result<Vec<_>, _>>().map_err(wrong)?;
     fixtures.provide::<kill_switch>(KillSwitch::default());
-    for name in &plan.setup_fixtures {
-        event::fixture(name).map_err(wrong)?.prepare(fixtures)?;
-    }
-    for fixture in events.iter().flat_map(|event| event.needs()) {
-        fixture.prepare(fixtures)?;
-    }
+    let named = plan.setup_fixtures.iter().map(|name| event::fixture(name));
+    let mut needs = named.collect::<Result<Vec<_>, _>>().map_err(wrong)?;
+    needs.extend(events.iter().flat_map(|event| event.needs()));
     let client = Arc::clone(&first.client);
     Ok(Runner {
         events,
         names: names_of(&plan.events),
+        needs,
         fixtures: Arc::clone(fixtures),
         targets: targets.to_vec(),
         tell: Box::new(move |request| {
@@ -163,16 +171,24 @@ fn plan_of(target: &Target) -> Result<OrchestrationPlan, FixtureFailure> {
     })
 }
 
-/// Ends the orchestration when the broker says so, or is gone. Without a runner, signals end the test.
+/// Ends the orchestration when the broker says so, or is gone, and the process if a set-up does not end then. Without a
+/// runner, signals end the test.
 fn stop_when_told(runner: &Arc<Runner>, target: &Target) {
     if !target.client.has_runner() {
         return;
     }
-    let (runner, client) = (Arc::downgrade(runner), Arc::clone(&target.client));
+    let (runner, target) = (Arc::downgrade(runner), target.clone());
     std::thread::spawn(move || {
-        let _ = client.ask(BrokerRequest::AwaitStop);
+        let reason = match target.client.ask(BrokerRequest::AwaitStop) {
+            Ok(Reply::Answer { value }) => EarlyEnd::deserialize(&value).ok(),
+            _ => None,
+        };
+        let reason = reason.unwrap_or(EarlyEnd::Interrupted);
         if let Some(runner) = runner.upgrade() {
-            runner.stop(Stop::Interrupted);
+            runner.stop(Stop::Told(reason));
+            if let Some(failure) = runner.stuck_set_up() {
+                end_now(&target, &failure);
+            }
         }
     });
 }

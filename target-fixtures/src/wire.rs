@@ -23,7 +23,7 @@ pub use fault::{Fault, FaultKind};
 pub use frame::{LONGEST, lengths_of, read_frame, write_frame};
 pub use machine::{Act, ForwardTo, Question};
 pub use network::NetworkAct;
-pub use orchestration::{InvalidEvent, OrchestrationPlan, PlannedEvent};
+pub use orchestration::{EarlyEnd, InvalidEvent, OrchestrationPlan, PlannedEvent};
 pub use result::{Measurement, PreviousQuery, PreviousValue, SubResult, VerdictKind};
 pub use run::{ExpectedFailure, Instance, InstanceLink, RolePlace, Run, Secret};
 
@@ -226,10 +226,16 @@ pub enum BrokerRequest {
     Orchestration,
     /// Reports that the orchestration of the test has ended, however; answered by [`Reply::Done`].
     OrchestrationEnded,
-    /// Waits until the orchestration must end early; answered by [`Reply::Done`].
+    /// Reports that the fixtures of the orchestration are set up, so that the time limit of the test counts from now on;
+    /// answered by [`Reply::Done`].
+    ClockStarts,
+    /// Waits until the orchestration must end early; answered by [`Reply::Answer`] with an [`EarlyEnd`].
     AwaitStop,
     /// A runner asks the orchestration to end early; not answered.
-    Stop,
+    Stop {
+        /// The reason.
+        reason: EarlyEnd,
+    },
     /// Shows a line of progress on the terminal of the run; answered by [`Reply::Done`].
     Progress {
         /// The line.
@@ -343,6 +349,8 @@ pub enum Reply {
     },
     /// Tells a runner to start the test.
     Run(Box<Run>),
+    /// Tells a runner that the time limit of its orchestration counts from now on.
+    ClockStarts,
     /// Tells a runner to print a text to standard error and exit: the result of a deploy entry.
     Print {
         /// The text, with a newline after each line.

@@ -8,12 +8,8 @@ use std::{
 
 use crate::{
     cli::{DownArgs, Global},
-    commands::{
-        delete,
-        interactive::{self, is_machine_of},
-        own_program,
-    },
-    error::{Error, ErrorKind, Result},
+    commands::{delete, interactive, own_program},
+    error::{ErrorKind, Result},
     process,
     provision::{DeleteScope, delete_all, platform::Platforms, pool::Pool},
     run::workspace,
@@ -34,13 +30,7 @@ pub fn verb(platforms: &Platforms, global: &Global, args: &DownArgs) -> Result<u
     let mut ids = BTreeSet::new();
     for name in &args.names {
         let found = interactive::find(&pool, name, args.all)?;
-        if let Some(unit) = found.iter().find(|one| is_machine_of(&one.record, name)) {
-            let unit = unit.record.name();
-            let message =
-                format!("`{name}` is a machine of `{unit}`, whose machines are deleted together");
-            let hint = format!("`cargo target-test down {unit}` deletes all of them");
-            return Err(Error::usage(message).with_hint(hint));
-        }
+        interactive::check_whole(&found, name)?;
         ids.extend(found.into_iter().map(|seen| seen.record.id));
     }
     delete::run(&pool, platforms, &DeleteScope::Instances(ids), args.force)

@@ -23,7 +23,7 @@ use crate::{
 pub(super) use crate::provision::pool::now;
 
 pub(super) use self::{
-    choose::{Choice, choose, find, is_machine_of},
+    choose::{Choice, check_whole, choose, find},
     guard::{AccessRequest, MachineGuard},
     wall::Wall,
 };

@@ -75,6 +75,7 @@ fn forget(pool: &Pool, args: &ForgetArgs) -> Result<u8> {
         true => name.clone(),
         false => {
             let choice = interactive::choose(pool, name, args.on.all)?;
+            interactive::check_whole(&choice.all, name)?;
             match &choice.all[..] {
                 [one] => one.record.id.clone(),
                 several => {

@@ -109,6 +109,8 @@ pub struct Launch {
     pub limit: Option<Duration>,
     /// The time that the process has to end by itself when its lease tells it to, instead of by signals.
     pub stops_within: Option<Duration>,
+    /// The time limit of the set-up of such a process; its `limit` counts when it is set up.
+    pub set_up_limit: Option<Duration>,
     /// The files that keep the output: this path with `.stdout` and `.stderr` added. `None`: the command sets its
     /// streams.
     pub output: Option<PathBuf>,
@@ -122,6 +124,7 @@ impl From<Command> for Launch {
             command,
             limit: None,
             stops_within: None,
+            set_up_limit: None,
             output: None,
             lease: None,
         }
@@ -181,6 +184,7 @@ impl Launcher for LocalLauncher {
                 mut command,
                 limit,
                 stops_within: _,
+                set_up_limit: _,
                 output,
                 lease,
             } = launch;

@@ -144,6 +144,10 @@ impl HostProcess {
         let launched = launcher.launch(Launch {
             limit: case.start.timeout,
             stops_within: case.stops_within(),
+            set_up_limit: case
+                .orchestration
+                .as_ref()
+                .and_then(|plan| plan.set_up_limit),
             output: Some(output.clone()),
             lease: Some((lease.id().to_owned(), lease.lost())),
             command,
@@ -223,7 +227,7 @@ impl HostProcess {
             expected: declared.or(said.expected.clone()),
             exit: ended.exit.clone(),
             message: message.filter(|_| verdict.is_failure()),
-            timed_out: case.start.timeout.filter(|_| ended.timed_out),
+            timed_out: case.limit(active.has_set_up()).filter(|_| ended.timed_out),
             stdout,
             stderr,
             log,

@@ -133,6 +133,7 @@ impl Call {
                 let limits = CaseLimits {
                     timeout: run.timeout.map(Duration::from_millis),
                     stops_within: run.stops_within.map(Duration::from_millis),
+                    set_up: run.set_up_limit.map(Duration::from_millis),
                 };
                 // A debugger keeps the terminal.
                 let output = match run.lease {
@@ -194,7 +195,7 @@ fn judge_alone(ended: &ChildEnd, run: &Run) -> (Verdict, Option<String>) {
     let evidence = Evidence {
         exit: Some(&ended.exit),
         started: true,
-        timed_out: ended.timed_out,
+        timed_out: ended.timed_out.is_some(),
         interrupted: ended.interrupted,
         expect_fail: &run.expect_fail,
         lost: ended.lost.as_ref().map(|lost| lost.message.as_str()),
@@ -239,9 +240,8 @@ fn conclude(verdict: &Verdict, reason: Option<&str>, ended: &ChildEnd, run: &Run
             ));
             0
         }
-        _ if ended.timed_out => {
-            let limit = Duration::from_millis(run.timeout.unwrap_or_default());
-            let limit = humantime::format_duration(limit);
+        _ if ended.timed_out.is_some() => {
+            let limit = humantime::format_duration(ended.timed_out.unwrap_or_default());
             ui::note(format!("timed out after {limit}"));
             EXIT_FAILED
         }
@@ -320,7 +320,7 @@ mod tests {
     fn the_brokers_verdict_decides_the_exit_code() {
         let ended = |code| ChildEnd {
             exit: Exit::Code(code),
-            timed_out: false,
+            timed_out: None,
             interrupted: false,
             lost: None,
             duration: Duration::ZERO,

@@ -200,6 +200,26 @@ impl Descriptions {
             .map(|file| file.description.test_name.as_str())
     }
 
+    /// Returns a warning for each event whose first run would be due at the end or later.
+    pub fn never_run(&self) -> Vec<String> {
+        let events = self.files.iter().flat_map(|file| {
+            let events = file.description.events.iter();
+            events.map(move |event| (&file.description, event.planned()))
+        });
+        let warning = |(description, event): (&Description, PlannedEvent)| {
+            let (duration, interval) = (description.whole(), event.interval?);
+            let runs = event.at_startup || event.at_teardown || interval < duration;
+            let [interval, duration] = [interval, duration].map(humantime::format_duration);
+            (!runs).then(|| {
+                format!(
+                    "event `{}` of orchestration `{}` never runs: its interval is {interval}, and the duration {duration}",
+                    event.name, description.test_name
+                )
+            })
+        };
+        events.filter_map(warning).collect()
+    }
+
     /// Returns the plan of an orchestration; `None` without a description.
     pub fn plan(
         &self,
@@ -210,6 +230,7 @@ impl Descriptions {
         let description = &self.file(name)?.description;
         Some(OrchestrationPlan {
             name: name.to_owned(),
+            set_up_limit: None,
             duration: description.whole(),
             grace: description.grace.map_or(GRACE, |grace| grace.0),
             link_grace: settings.link_grace.0,

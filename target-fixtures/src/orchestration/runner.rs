@@ -1,4 +1,4 @@
-//! Runs the events of an orchestration at their times, and ends them.
+//! Sets up the fixtures of an orchestration, runs its events at their times, and ends them.
 //!
 //! Must not know how the plan was described, or what becomes of the test.
 
@@ -17,15 +17,15 @@ use super::{
     event::{EventParams, TargetEvent},
     report::{self, EventReport, ReportContent, Reporter},
     schedule::Schedule,
-    tally::EventTally,
+    tally::{EventTally, SkippedRun},
 };
 use crate::{
     Target,
-    fixture::{FixtureFailure, Fixtures},
+    fixture::{FixtureFailure, Fixtures, Registered},
     metric::measured,
     subtest::{micros, micros_since_1970},
     target::fault_lasted_since,
-    wire::{BrokerRequest, OrchestrationPlan, PlannedEvent, SubResult, VerdictKind},
+    wire::{BrokerRequest, EarlyEnd, OrchestrationPlan, PlannedEvent, SubResult, VerdictKind},
 };
 
 /// The longest time between two looks at the clocks.
@@ -34,6 +34,10 @@ const LOOK: Duration = Duration::from_secs(1);
 const REPORT: Duration = Duration::from_millis(50);
 /// The shortest and the longest time between two lines of progress.
 const PROGRESS: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(300));
+/// The time between two looks whether a started event has begun.
+const HAND_OVER: Duration = Duration::from_micros(50);
+/// The longest time that an event waits for the start of the one before it.
+const LONGEST_HAND_OVER: Duration = Duration::from_millis(100);
 
 /// Sends a request about the test to the broker.
 pub(super) type Tell = dyn Fn(BrokerRequest) + Send + Sync;
@@ -54,6 +58,8 @@ pub(super) struct Runner {
     pub(super) events: Vec<&'static dyn TargetEvent>,
     /// The names of the plan's events in reports: `play`, and `play#2` for the second one of this name.
     pub(super) names: Vec<String>,
+    /// The fixtures to set up, in this order.
+    pub(super) needs: Vec<&'static dyn Registered>,
     pub(super) fixtures: Arc<Fixtures>,
     pub(super) targets: Vec<Target>,
     pub(super) tell: Box<Tell>,
@@ -64,8 +70,10 @@ pub(super) struct Runner {
 /// The part of an orchestration that its threads change.
 #[derive(Default)]
 pub(super) struct State {
-    /// The start of each running event, by its position in the plan.
-    running: BTreeMap<usize, Instant>,
+    /// True once the set-up of the fixtures has ended.
+    is_set_up: bool,
+    /// The running events, by their positions in the plan.
+    running: BTreeMap<usize, RunningEvent>,
     tally: EventTally,
     /// The reason to end early.
     stop: Option<Stop>,
@@ -75,11 +83,18 @@ pub(super) struct State {
     is_over: bool,
 }
 
+/// A running event.
+struct RunningEvent {
+    since: Instant,
+    /// True once its thread is about to call the function.
+    has_begun: bool,
+}
+
 /// The reason to end early.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Stop {
-    /// The user interrupted the run, or the test's time limit passed.
-    Interrupted,
+    /// The runner of the test says so.
+    Told(EarlyEnd),
     /// An error was reported, and the description says `"fail": "fast"`.
     Failed,
     /// The link to an instance was broken for too long, with this error.
@@ -87,6 +102,40 @@ pub(super) enum Stop {
 }
 
 impl Runner {
+    /// Sets up all fixtures, unless the orchestration must end before.
+    pub(super) fn set_up(&self) -> Result<(), FixtureFailure> {
+        let done = self.needs.iter().try_for_each(|fixture| {
+            fixture.prepare(&self.fixtures)?;
+            let stopped = self.stopped_in_set_up(&self.state(), fixture.name());
+            stopped.map_or(Ok(()), |failure| Err(FixtureFailure::Error(failure)))
+        });
+        self.state().is_set_up = true;
+        self.changed.notify_all();
+        done
+    }
+
+    /// Waits for the end of the set-up, but at most for the grace. Returns the failure of a set-up that goes on.
+    pub(super) fn stuck_set_up(&self) -> Option<String> {
+        let is_going = |state: &mut State| !state.is_set_up;
+        let waited = self
+            .changed
+            .wait_timeout_while(self.state(), self.plan.grace, is_going);
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        self.stopped_in_set_up(&state, self.fixtures.being_set_up().unwrap_or_default())
+    }
+
+    /// The failure of an orchestration that must end during the set-up of a fixture; `None` if it need not.
+    fn stopped_in_set_up(&self, state: &State, fixture: &str) -> Option<String> {
+        let name = &self.plan.name;
+        match &state.stop {
+            Some(Stop::Told(reason)) if !state.is_set_up => Some(format!(
+                "orchestration `{name}`: {} during the set-up of fixture `{fixture}`",
+                told(*reason)
+            )),
+            _ => None,
+        }
+    }
+
     /// Runs the orchestration, whose fixtures are set up.
     pub(super) fn run(self: &Arc<Self>) -> OrchestrationEnd {
         self.run_by(&mut Clock::start(self.plan.time_scale))
@@ -119,10 +168,14 @@ impl Runner {
     fn run_until_end(self: &Arc<Self>, clock: &mut Clock) -> Duration {
         let mut schedule = Schedule::new(&self.plan);
         let mut progress = self.progress_interval();
-        loop {
+        while self.state().stop.is_none() {
             // One moment for both: what is due now is not upcoming.
             let elapsed = clock.elapsed();
+            let mut previous = None;
             for due in schedule.take_due(elapsed) {
+                if let Some(previous) = previous.replace(due.event) {
+                    self.wait_for_begin(previous);
+                }
                 self.start_or_skip(due.event, due.runs);
             }
             if let Some(slept) = clock.slept() {
@@ -137,18 +190,37 @@ impl Runner {
             }
             let next = schedule.next().unwrap_or(self.plan.duration);
             let pause = clock.until(next.min(self.plan.duration).min(progress));
-            let state = self.state();
-            if state.stop.is_some() || elapsed >= self.plan.duration {
-                return elapsed.min(self.plan.duration);
+            if elapsed >= self.plan.duration {
+                break;
             }
-            drop(self.changed.wait_timeout(state, pause.min(LOOK)));
+            let state = self.state();
+            if state.stop.is_none() {
+                drop(self.changed.wait_timeout(state, pause.min(LOOK)));
+            }
+        }
+        clock.elapsed().min(self.plan.duration)
+    }
+
+    /// Waits until the thread of an event is about to call its function, so that events begin in the order of their starts.
+    /// A thread that is woken by another often overtakes it: this one looks from time to time.
+    fn wait_for_begin(&self, event: usize) {
+        let started = Instant::now();
+        let is_waiting = |state: &State| {
+            let running = state.running.get(&event);
+            running.is_some_and(|running| !running.has_begun)
+        };
+        while is_waiting(&self.state()) && started.elapsed() < LONGEST_HAND_OVER {
+            thread::sleep(HAND_OVER);
         }
     }
 
     /// Starts an event, unless its previous run is still going. Of several runs that are due, one starts.
     fn start_or_skip(self: &Arc<Self>, event: usize, due: u32) {
-        let skipped = due - u32::from(self.start(event));
-        self.state().tally.skip(event, skipped);
+        let (reason, skipped) = match self.start(event) {
+            true => (SkippedRun::Late, due - 1),
+            false => (SkippedRun::Busy, due),
+        };
+        self.state().tally.skip(event, reason, skipped);
     }
 
     /// Starts an event on a thread of its own. Returns false if it still runs.
@@ -156,7 +228,11 @@ impl Runner {
         if self.state().running.contains_key(&event) {
             return false;
         }
-        self.state().running.insert(event, Instant::now());
+        let running = RunningEvent {
+            since: Instant::now(),
+            has_begun: false,
+        };
+        self.state().running.insert(event, running);
         let ours = Arc::clone(self);
         let thread = thread::Builder::new().name(self.names[event].clone());
         let started = thread.spawn(move || ours.run_event(event));
@@ -172,6 +248,9 @@ impl Runner {
         let now = (SystemTime::now(), Instant::now());
         report::is_thread_of(&self.names[event]);
         let params = EventParams(self.plan.events[event].params.clone());
+        if let Some(running) = self.state().running.get_mut(&event) {
+            running.has_begun = true;
+        }
         // Unwind safe: a panic ends one run of the event, whose state is the author's.
         let ended = catch_unwind(AssertUnwindSafe(|| {
             self.events[event].run(&self.fixtures, &self.targets, &params)
@@ -263,9 +342,9 @@ impl Runner {
 
     /// The names of the events that run, with the time they have run for.
     fn running(&self) -> Vec<String> {
-        let running = |(event, since): (&usize, &Instant)| {
+        let running = |(event, running): (&usize, &RunningEvent)| {
             let name = &self.names[*event];
-            format!("`{name}` (for {})", text_of(since.elapsed()))
+            format!("`{name}` (for {})", text_of(running.since.elapsed()))
         };
         self.state().running.iter().map(running).collect()
     }
@@ -388,7 +467,7 @@ impl Runner {
         let mut reasons = Vec::new();
         let after = format!("after {} of {}", text_of(elapsed), text_of(plan.duration));
         match &state.stop {
-            Some(Stop::Interrupted) => reasons.push(format!("interrupted {after}")),
+            Some(Stop::Told(reason)) => reasons.push(format!("{} {after}", told(*reason))),
             Some(Stop::Failed) => reasons.push(format!("ended by the first error {after}")),
             Some(Stop::Lost(loss)) => {
                 let limit = text_of(plan.link_grace);
@@ -461,6 +540,14 @@ pub(super) fn names_of(events: &[PlannedEvent]) -> Vec<String> {
         }
     };
     events.iter().enumerate().map(name).collect()
+}
+
+/// The text of a reason to end early.
+fn told(reason: EarlyEnd) -> String {
+    match reason {
+        EarlyEnd::Interrupted => "interrupted".to_owned(),
+        EarlyEnd::TimedOut(limit) => format!("the time limit of {} passed", text_of(limit)),
+    }
 }
 
 /// Formats a duration in its two largest units: `1h 5m`.

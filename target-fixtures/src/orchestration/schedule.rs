@@ -111,6 +111,7 @@ mod tests {
         };
         OrchestrationPlan {
             name: "test".to_owned(),
+            set_up_limit: None,
             duration,
             grace: seconds(30),
             link_grace: seconds(60),

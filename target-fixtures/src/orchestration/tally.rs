@@ -17,11 +17,44 @@ pub(super) struct EventTally {
 struct Runs {
     ended: u64,
     /// Runs that did not start, since the previous one was still going.
-    skipped: u64,
+    busy: u64,
+    /// Runs that did not start, since they were due together with a later one.
+    late: u64,
     /// Runs that a broken link cut.
     cut: u64,
     /// Runs that skipped themselves, and the first reason.
     excused: Option<(u64, String)>,
+}
+
+/// The reason that a run did not start.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum SkippedRun {
+    /// The previous run was still going.
+    Busy,
+    /// A later run was due too when this process came to start it.
+    Late,
+}
+
+impl Runs {
+    fn skipped(&self) -> u64 {
+        self.busy + self.late
+    }
+
+    fn all(&self) -> u64 {
+        self.ended + self.skipped()
+    }
+
+    /// The reason of the skipped runs; `None` if there are none.
+    fn reason(&self) -> Option<String> {
+        let busy = "the previous run was still going";
+        let late = "this process was stopped or too slow to start them";
+        match (self.busy, self.late) {
+            (0, 0) => None,
+            (_, 0) => Some(busy.to_owned()),
+            (0, _) => Some(late.to_owned()),
+            (of_busy, of_late) => Some(format!("{busy} ({of_busy}), or {late} ({of_late})")),
+        }
+    }
 }
 
 impl EventTally {
@@ -29,8 +62,12 @@ impl EventTally {
         self.runs.entry(event).or_default().ended += 1;
     }
 
-    pub(super) fn skip(&mut self, event: usize, runs: u32) {
-        self.runs.entry(event).or_default().skipped += u64::from(runs);
+    pub(super) fn skip(&mut self, event: usize, reason: SkippedRun, runs: u32) {
+        let of = self.runs.entry(event).or_default();
+        *match reason {
+            SkippedRun::Busy => &mut of.busy,
+            SkippedRun::Late => &mut of.late,
+        } += u64::from(runs);
     }
 
     pub(super) fn cut(&mut self, event: usize) {
@@ -55,22 +92,17 @@ impl EventTally {
     /// The note about runs of an event that did not start, if there were some.
     pub(super) fn skipped(&self, event: usize) -> Option<String> {
         let runs = self.runs.get(&event)?;
-        let all = runs.ended + runs.skipped;
-        let text = format!(
-            "{} of {all} runs skipped: the previous run was still going",
-            runs.skipped
-        );
-        (runs.skipped > 0).then_some(text)
+        let (skipped, all) = (runs.skipped(), runs.all());
+        let reason = runs.reason()?;
+        Some(format!("{skipped} of {all} runs skipped: {reason}"))
     }
 
     /// The note about runs of an event that skipped themselves, if there were some, with the first reason.
     pub(super) fn excused(&self, event: usize) -> Option<String> {
         let runs = self.runs.get(&event)?;
         let (number, reason) = runs.excused.as_ref()?;
-        Some(format!(
-            "{number} of {} runs skipped: {reason}",
-            runs.ended + runs.skipped
-        ))
+        let all = runs.all();
+        Some(format!("{number} of {all} runs skipped: {reason}"))
     }
 
     /// The message of the failure, if there were errors.
@@ -105,7 +137,8 @@ mod tests {
         tally.ran(0);
         assert_eq!(tally.failure(&names), None);
         assert_eq!((tally.skipped(0), tally.excused(0)), (None, None));
-        tally.skip(0, 3);
+        tally.skip(0, SkippedRun::Busy, 3);
+        tally.skip(0, SkippedRun::Late, 0);
         tally.excuse(0, "no fault\nhere");
         tally.excuse(0, "another reason");
         tally.cut(1);
@@ -115,7 +148,11 @@ mod tests {
         }
         let skipped = "3 of 4 runs skipped: the previous run was still going";
         assert_eq!(tally.skipped(0).as_deref(), Some(skipped));
-        let excused = "2 of 4 runs skipped: no fault";
+        tally.skip(0, SkippedRun::Late, 2);
+        let both = "5 of 6 runs skipped: the previous run was still going (3), or this process was stopped or too slow to start \
+                    them (2)";
+        assert_eq!(tally.skipped(0).as_deref(), Some(both));
+        let excused = "2 of 6 runs skipped: no fault";
         assert_eq!(tally.excused(0).as_deref(), Some(excused));
         assert_eq!((tally.skipped(1), tally.excused(1)), (None, None));
         let failure = tally.failure(&names).expect("a failure");

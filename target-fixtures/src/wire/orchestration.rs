@@ -10,6 +10,8 @@ use serde_json::{Map, Value};
 pub struct OrchestrationPlan {
     /// The name, which is the name of its test.
     pub name: String,
+    /// The time limit of the set-up of fixtures; `None` if there is none.
+    pub set_up_limit: Option<Duration>,
     /// The time from the first start-up event to the kill switch.
     pub duration: Duration,
     /// The time for running events to end after the kill switch, and for each tear-down event.
@@ -24,6 +26,16 @@ pub struct OrchestrationPlan {
     pub setup_fixtures: Vec<String>,
     /// The events, in the order of the description.
     pub events: Vec<PlannedEvent>,
+}
+
+/// The reason that an orchestration must end early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EarlyEnd {
+    /// The user interrupted the run.
+    Interrupted,
+    /// This time limit passed: of the set-up of fixtures, or of the test.
+    TimedOut(Duration),
 }
 
 /// An event of an [`OrchestrationPlan`].

@@ -22,6 +22,9 @@ pub struct Run {
     /// which takes the place of signals. `None`: signals end the test.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stops_within: Option<u64>,
+    /// The time limit in milliseconds of the set-up of an orchestration, after which `timeout` counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set_up_limit: Option<u64>,
     /// The failures that are expected; if there are any, a pass is a failure.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub expect_fail: Vec<ExpectedFailure>,

@@ -25,6 +25,16 @@ orchestration!("exits", area = "timed");
 orchestration!("lasts", area = "timed");
 orchestration!("spreads", area = "timed", roles = ["server", "client"]);
 
+/// An ordinary test, which the user's limit ends.
+#[target_test]
+#[ignore = "has no end"]
+fn has_no_end(target: &Target) -> Result<()> {
+    target.run("true")?;
+    loop {
+        std::thread::park();
+    }
+}
+
 fn ledger(line: &str) -> Result<()> {
     let path = std::env::var_os("LEDGER").ok_or("no LEDGER")?;
     let mut file = OpenOptions::new().create(true).append(true).open(path)?;
@@ -58,6 +68,7 @@ fn close(_target: &Target, _player: &str) -> Result<()> {
 /// Comes up after the time limit of its test, which is duration and three times `grace` in whole seconds: 4 s.
 #[target_fixture(tear_down = forget)]
 fn slow_device(target: &Target) -> Result<String> {
+    ledger("sets up slow_device")?;
     std::thread::sleep(Duration::from_millis(4200));
     Ok(target.name().to_owned())
 }

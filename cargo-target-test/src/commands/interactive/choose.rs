@@ -114,9 +114,19 @@ fn is_named(record: &Record, name: &str) -> bool {
     [record.name(), &record.spec.target, &record.id].contains(&name)
 }
 
-/// True if the name is that of a machine of the environment.
-pub(in crate::commands) fn is_machine_of(unit: &Record, name: &str) -> bool {
-    machine_named(unit, name).is_some()
+/// Checks that a name is not that of one machine of an environment, whose record is of all its machines.
+///
+/// # Errors
+/// [`ErrorKind::Usage`](crate::ErrorKind::Usage) for the name of a machine.
+pub(in crate::commands) fn check_whole(found: &[Seen], name: &str) -> Result<()> {
+    let mut units = found.iter().map(|seen| &seen.record);
+    let Some(unit) = units.find(|unit| machine_named(unit, name).is_some()) else {
+        return Ok(());
+    };
+    let unit = unit.name();
+    let message =
+        format!("`{name}` is one machine of `{unit}`, which is deleted or forgotten as a whole");
+    Err(Error::usage(message).with_hint(format!("for all of its machines, write `{unit}`")))
 }
 
 /// The machine of an environment with this name: `lan-0.gateway`, or `lan.gateway` in any of the instances.

@@ -13,7 +13,7 @@ use std::{
 };
 
 use serde_json::Value;
-use target_fixtures::wire::{Failure, FaultKind, Instance, OrchestrationPlan};
+use target_fixtures::wire::{EarlyEnd, Failure, FaultKind, Instance, OrchestrationPlan};
 use tokio::{sync::watch, task::JoinSet};
 
 use super::{
@@ -49,8 +49,10 @@ pub(in crate::execute) struct ActiveLease {
     programs: OnceLock<CasePrograms>,
     /// The orchestration that the test runs, if it runs one.
     orchestration: OnceLock<Arc<OrchestrationPlan>>,
-    /// True once the test's orchestration must end.
-    stop: watch::Sender<bool>,
+    /// The reason that the test's orchestration must end early, if it must.
+    stop: watch::Sender<Option<EarlyEnd>>,
+    /// True once the fixtures of the test's orchestration are set up.
+    set_up: watch::Sender<bool>,
     /// The folder for the artifacts of the attempt; unset without a runner.
     artifacts: OnceLock<PathBuf>,
     said: Mutex<TestReports>,
@@ -125,7 +127,8 @@ impl ActiveLease {
             attempt: OnceLock::new(),
             programs: OnceLock::new(),
             orchestration: OnceLock::new(),
-            stop: watch::Sender::new(false),
+            stop: watch::Sender::new(None),
+            set_up: watch::Sender::new(false),
             artifacts: OnceLock::new(),
             said: Mutex::default(),
             unfinished: AtomicUsize::new(0),
@@ -173,15 +176,34 @@ impl ActiveLease {
     }
 
     /// Tells the test to end its orchestration.
-    pub(super) fn stop(&self) {
-        self.stop.send_replace(true);
+    pub(super) fn stop(&self, reason: EarlyEnd) {
+        self.stop.send_replace(Some(reason));
     }
 
-    /// Completes when the test's orchestration must end.
-    pub(super) fn stopped(&self) -> impl Future<Output = ()> + use<> {
+    /// Completes when the test's orchestration must end, with the reason.
+    pub(super) fn stopped(&self) -> impl Future<Output = Option<EarlyEnd>> + use<> {
         let mut stop = self.stop.subscribe();
         async move {
-            let _ = stop.wait_for(|stopped| *stopped).await;
+            let told = stop.wait_for(Option::is_some).await;
+            told.ok().and_then(|reason| *reason)
+        }
+    }
+
+    /// Records that the fixtures of the test's orchestration are set up.
+    pub(super) fn clock_starts(&self) {
+        self.set_up.send_replace(true);
+    }
+
+    /// True if the fixtures of the test's orchestration are set up.
+    pub(in crate::execute) fn has_set_up(&self) -> bool {
+        *self.set_up.borrow()
+    }
+
+    /// Completes when the fixtures of the test's orchestration are set up.
+    pub(super) fn is_set_up(&self) -> impl Future<Output = ()> + use<> {
+        let mut set_up = self.set_up.subscribe();
+        async move {
+            let _ = set_up.wait_for(|is_set_up| *is_set_up).await;
         }
     }
 

@@ -150,7 +150,7 @@ impl Server {
             runner: Mutex::new(connection),
             has_launched: AtomicBool::new(false),
             expect_fail: &test.expect_fail,
-            on_stop: &|| {},
+            orchestrates: None,
             on_start: &|| events::attempt_started(&self.setup.sink, &attempt, &[]),
         };
         let running = self.on_host.add(&attempt);
@@ -272,7 +272,7 @@ impl Server {
             runner: Mutex::new(connection),
             has_launched: AtomicBool::new(false),
             expect_fail: &case.start.expect_fail,
-            on_stop: &|| held.stop(),
+            orchestrates: case.orchestration.is_some().then_some(held),
             on_start: &|| events::attempt_started(&self.setup.sink, attempt, &instances),
         };
         let mut result = executor
@@ -281,6 +281,13 @@ impl Server {
         if self.setup.pool.is_cancelled() {
             // The user waits for the end of the run.
             result.artifacts = None;
+        }
+        if result.exit.is_none() && result.verdict == Verdict::Fail {
+            let killed = match self.setup.pool.is_cancelled() {
+                true => "interrupted: killed before it ended",
+                false => "killed together with its runner",
+            };
+            result.message.get_or_insert_with(|| killed.to_owned());
         }
         // Fails if the runner was killed.
         let _ = match (launcher.has_launched.into_inner(), &result.verdict) {

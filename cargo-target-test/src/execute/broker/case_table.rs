@@ -154,6 +154,14 @@ impl LeasingCase {
         self.orchestration.as_ref().map(|plan| plan.grace * 2)
     }
 
+    /// Returns the time limit that counts; `is_set_up` is true if the set-up of an orchestration has ended.
+    pub(in crate::execute) fn limit(&self, is_set_up: bool) -> Option<Duration> {
+        match &self.orchestration {
+            Some(plan) if !is_set_up => plan.set_up_limit,
+            _ => self.start.timeout,
+        }
+    }
+
     /// Returns the treatment of the instances after the case.
     pub(super) fn after(&self) -> After {
         let name = &self.info.name;

@@ -131,10 +131,13 @@ impl Client<'_> {
                 held.said().orchestration = None;
                 Reply::Done
             }
-            BrokerRequest::AwaitStop => {
-                held.stopped().await;
+            BrokerRequest::ClockStarts => {
+                held.clock_starts();
                 Reply::Done
             }
+            BrokerRequest::AwaitStop => Reply::Answer {
+                value: json!(held.stopped().await),
+            },
             BrokerRequest::Progress { text } => {
                 server.show_progress(&text);
                 Reply::Done

@@ -1,7 +1,8 @@
 //! The text of nextest's tool configuration for one run: groups, threads, priorities and settings of tests.
 //!
 //! A user's override precedes a tool override, and a tool override precedes a user's profile-wide value. Overrides are
-//! therefore used only for settings that a test declares; other settings are at profile level, where the user's wins.
+//! therefore used only for settings that a test declares; other settings are at profile level, where the user's wins. Those of
+//! tests that end by themselves precede the user's too, in a copy of the user's file.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -93,6 +94,14 @@ impl DeclaredSetting {
 }
 
 impl ToolConfig {
+    /// Returns the overrides of tests that end by themselves, which no override of the user's may precede.
+    pub(super) fn limits(&self) -> Vec<Value> {
+        let declared = self.declared.iter();
+        let declared =
+            declared.filter(|((one, _), _)| matches!(one, DeclaredSetting::EndsItself(_)));
+        declared.map(declared_override).collect()
+    }
+
     /// Returns the TOML text.
     pub fn render(&self) -> String {
         let threads = self.targets.iter().map(|of| of.at_once);
@@ -118,10 +127,7 @@ impl ToolConfig {
     /// Assigns cases, deploy entries and other tests to groups, and returns what tests declare and the priorities.
     fn overrides(&self) -> Vec<Value> {
         let mut all = Vec::new();
-        let mut add = |filter: String, mut settings: Value| {
-            settings["filter"] = filter.into();
-            all.push(settings);
-        };
+        let mut add = |filter: String, settings: Value| all.push(with_filter(filter, settings));
         for (number, of) in self.targets.iter().enumerate() {
             let (target, group) = (escape(&of.target), group(number));
             let cases = match &of.cases {
@@ -138,15 +144,27 @@ impl ToolConfig {
             let group = group(self.targets.len());
             add(test(r"[^\]]$"), json!({ "test-group": group }));
         }
-        for ((setting, binary), tests) in &self.declared {
-            let filter = format!("binary_id(={binary}) & {}", test(&beginning(tests)));
-            add(filter, setting.json());
-        }
-        for (priority, binaries) in &self.order {
-            add(named(binaries), json!({ "priority": priority }));
-        }
+        all.extend(self.declared.iter().map(declared_override));
+        let order = self.order.iter();
+        all.extend(order.map(|(priority, binaries)| {
+            with_filter(named(binaries), json!({ "priority": priority }))
+        }));
         all
     }
+}
+
+/// Returns the override of the tests that declare a setting.
+fn declared_override(
+    ((setting, binary), tests): (&(DeclaredSetting, String), &BTreeSet<String>),
+) -> Value {
+    let filter = format!("binary_id(={binary}) & {}", test(&beginning(tests)));
+    with_filter(filter, setting.json())
+}
+
+/// Returns an override of the tests that a filterset matches.
+fn with_filter(filter: String, mut settings: Value) -> Value {
+    settings["filter"] = filter.into();
+    settings
 }
 
 /// Returns the name of a group. Groups are numbered because target names may contain characters that group names must

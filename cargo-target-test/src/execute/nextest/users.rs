@@ -1,4 +1,5 @@
-//! Settings of the user's own nextest configuration that a run must know: filtersets, the JUnit report and fail-fast.
+//! Settings of the user's own nextest configuration that a run must know or replace: filtersets, the JUnit report, fail-fast
+//! and time limits.
 //!
 //! Must not validate the file: nextest does, with better messages.
 
@@ -7,6 +8,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use toml_edit::{DocumentMut, Item, Value};
+
+use super::ToolConfig;
 use crate::bounded;
 
 /// The path of nextest's configuration in a workspace.
@@ -19,6 +23,7 @@ pub(super) const DEFAULT: &str = "default";
 /// The user's configuration, as one profile sees it.
 #[derive(Debug)]
 pub struct UsersConfig {
+    text: String,
     table: toml::Table,
     profile: String,
     workspace: PathBuf,
@@ -32,6 +37,7 @@ impl UsersConfig {
         let text = bounded::read_to_string(&path).unwrap_or_default();
         Self {
             table: text.parse().unwrap_or_default(),
+            text,
             profile: self::profile(profile),
             workspace: workspace.to_owned(),
         }
@@ -70,20 +76,31 @@ impl UsersConfig {
         }
     }
 
-    /// Returns the text of the configuration with another file for the profile's JUnit report.
-    pub fn with_junit(&self, file: &Path) -> String {
-        let mut table = self.table.clone();
-        let mut at = &mut table;
-        for key in ["profile", &self.profile, "junit"] {
-            let inner = at.entry(key).or_insert_with(|| toml::Table::new().into());
-            match inner.as_table_mut() {
-                Some(inner) => at = inner,
-                // nextest reports the error.
-                None => return self.table.to_string(),
+    /// True if the profile limits the time of the whole run.
+    pub fn has_global_timeout(&self) -> bool {
+        self.setting(&["global-timeout"]).is_some()
+    }
+
+    /// Returns the text of the configuration with another file for the profile's JUnit report, if one is given, and without
+    /// limits for the tests of `config` that end by themselves; `None` if the user's file needs no change.
+    pub fn replacement(&self, junit: Option<&Path>, config: &ToolConfig) -> Option<String> {
+        let mut document: DocumentMut = self.text.parse().ok()?;
+        let profiles = document.get_mut("profile")?.as_table_like_mut()?;
+        let mut is_changed = junit.is_some_and(|file| {
+            let profile = profiles
+                .entry(&self.profile)
+                .or_insert_with(toml_edit::table);
+            set_junit(profile, file).is_some()
+        });
+        let limits = config.limits();
+        if !limits.is_empty() {
+            for (_, profile) in profiles.iter_mut() {
+                is_changed |= put_first(profile, &limits).is_some();
+                let profile = profile.as_table_like_mut();
+                is_changed |= profile.is_some_and(|of| of.remove("global-timeout").is_some());
             }
         }
-        at.insert("path".to_owned(), file.to_string_lossy().as_ref().into());
-        table.to_string()
+        is_changed.then(|| document.to_string())
     }
 
     /// Returns a setting of the profile, or of the first profile that it inherits the setting from.
@@ -104,6 +121,34 @@ impl UsersConfig {
     }
 }
 
+/// Sets the file of a profile's JUnit report. `None` if the profile is invalid, which nextest reports.
+fn set_junit(profile: &mut Item, file: &Path) -> Option<()> {
+    let junit = profile.as_table_like_mut()?.entry("junit");
+    let junit = junit.or_insert_with(toml_edit::table).as_table_like_mut()?;
+    junit.insert("path", toml_edit::value(file.to_string_lossy().as_ref()));
+    Some(())
+}
+
+/// Puts overrides before those of a profile, if one of these limits the time of tests. `None` if none does.
+fn put_first(profile: &mut Item, limits: &[serde_json::Value]) -> Option<()> {
+    let item = profile.get_mut("overrides")?;
+    let mut overrides = item.clone().into_value().ok()?;
+    let list = overrides.as_array_mut()?;
+    let limits_time = |one: &Value| {
+        let table = one.as_inline_table();
+        table.is_some_and(|table| table.contains_key("slow-timeout"))
+    };
+    if !list.iter().any(limits_time) {
+        return None;
+    }
+    for (at, limit) in limits.iter().enumerate() {
+        let limit = toml::Value::try_from(limit).ok()?.to_string();
+        list.insert(at, limit.parse::<Value>().ok()?);
+    }
+    *item = Item::Value(overrides);
+    Some(())
+}
+
 /// Returns the profile of a run, from `--profile` or the environment.
 pub(super) fn profile(given: Option<&OsStr>) -> String {
     let profile = given.map(OsStr::to_owned);
@@ -115,7 +160,10 @@ pub(super) fn profile(given: Option<&OsStr>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::{collections::BTreeSet, time::Duration};
+
     use super::*;
+    use crate::execute::nextest::config::DeclaredSetting;
 
     /// The configuration of these lines, as a profile sees it.
     fn config(text: &str, profile: &str) -> UsersConfig {
@@ -155,9 +203,72 @@ mod tests {
             assert_eq!(found.as_deref(), expected.map(Path::new), "{profile}");
         }
         let (text, part) = ("[profile.ci]\nretries = 1\n", Path::new("/part.xml"));
-        let changed = config(&config(text, "ci").with_junit(part), "ci");
+        let changed = config(text, "ci").replacement(Some(part), &ToolConfig::default());
+        let changed = config(&changed.expect("a replacement"), "ci");
         assert_eq!(changed.junit().as_deref(), Some(part));
         assert!(changed.setting(&["retries"]).is_some());
+    }
+
+    #[test]
+    fn limits_of_the_users_are_for_other_tests() {
+        let config_of = |declared: &[DeclaredSetting]| ToolConfig {
+            declared: declared
+                .iter()
+                .map(|setting| {
+                    let tests = BTreeSet::from(["soak".to_owned()]);
+                    ((*setting, "hello".to_owned()), tests)
+                })
+                .collect(),
+            ..ToolConfig::default()
+        };
+        let soak = config_of(&[DeclaredSetting::EndsItself(Duration::from_secs(90))]);
+        let other = config_of(&[DeclaredSetting::Retries(1)]);
+        let text = "experimental = ['setup-scripts']\n\n[profile.default]\nglobal-timeout = '1h'\n\n\
+                    [[profile.default.overrides]]\nfilter = 'all()'\nslow-timeout = '1s'\n\n\
+                    [profile.ci]\noverrides = [{ filter = 'all()', slow-timeout = '2s' }]\n\n\
+                    [[profile.night.overrides]]\nfilter = 'all()'\nretries = 2\n\n\
+                    [scripts.setup.second]\ncommand = 'b'\n\n[scripts.setup.first]\ncommand = 'a'\n";
+        let users = config(text, "ci");
+        assert!(users.has_global_timeout());
+        assert_eq!(users.replacement(None, &other), None);
+        let changed = users.replacement(None, &soak).expect("a replacement");
+        assert!(!changed.contains("global-timeout"), "{changed}");
+        // nextest runs scripts in the order of the file.
+        assert!(
+            changed.find("setup.second") < changed.find("setup.first"),
+            "{changed}"
+        );
+        let table: toml::Table = changed.parse().expect(&changed);
+        for (profile, periods) in [
+            ("default", &["1d", "1s"][..]),
+            ("ci", &["1d", "2s"]),
+            ("night", &["-"]),
+        ] {
+            let overrides = table["profile"][profile]["overrides"]
+                .as_array()
+                .expect("overrides");
+            let period = |one: &toml::Value| {
+                let limit = one.get("slow-timeout")?;
+                limit
+                    .get("period")
+                    .unwrap_or(limit)
+                    .as_str()
+                    .map(str::to_owned)
+            };
+            let found: Vec<_> = overrides
+                .iter()
+                .map(|one| period(one).unwrap_or("-".to_owned()))
+                .collect();
+            assert_eq!(found, periods, "{profile}");
+        }
+        for text in [
+            "",
+            "profile = 3",
+            "[profile.default]\noverrides = 3\nslow-timeout = '1s'\n",
+            "not TOML",
+        ] {
+            assert_eq!(config(text, "ci").replacement(None, &soak), None, "{text}");
+        }
     }
 
     #[test]

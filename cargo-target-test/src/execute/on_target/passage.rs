@@ -97,8 +97,9 @@ impl PassageRules {
             | BrokerRequest::Finished { .. }
             | BrokerRequest::Orchestration
             | BrokerRequest::AwaitStop
-            | BrokerRequest::Stop
             | BrokerRequest::OrchestrationEnded
+            | BrokerRequest::ClockStarts
+            | BrokerRequest::Stop { .. }
             | BrokerRequest::Progress { .. } => refused("this request"),
         }
     }

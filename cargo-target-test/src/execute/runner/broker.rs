@@ -13,7 +13,7 @@ use std::{
 };
 
 use target_fixtures::wire::{
-    BrokerRequest, Failure, FailureKind, PROTOCOL, Reply, Run, StartRequest, read_frame,
+    BrokerRequest, EarlyEnd, Failure, FailureKind, PROTOCOL, Reply, Run, StartRequest, read_frame,
     write_frame,
 };
 
@@ -38,6 +38,14 @@ pub(super) enum Told {
     },
     /// No instance is available.
     Refused(Failure),
+}
+
+/// A message of the broker about a running test.
+pub(super) enum News {
+    /// The time limit of the test counts from now on.
+    ClockStarts,
+    /// The test must end: an instance is lost, or the broker has gone.
+    Lost(Failure),
 }
 
 /// The connection to the broker.
@@ -94,7 +102,7 @@ impl BrokerClient {
     pub(super) fn finished(&mut self, ended: &ChildEnd) -> Option<(Verdict, Option<String>)> {
         let report = BrokerRequest::Finished {
             exit: ended.exit.clone(),
-            timed_out: ended.timed_out,
+            timed_out: ended.timed_out.is_some(),
             interrupted: ended.interrupted,
             millis: u64::try_from(ended.duration.as_millis()).unwrap_or(u64::MAX),
         };
@@ -122,9 +130,16 @@ impl BrokerClient {
         !signals.caught()
     }
 
+    /// Sends a request and reads its answer.
     fn ask(&mut self, request: &BrokerRequest) -> Result<Reply> {
         self.send(request)?;
-        self.read()
+        loop {
+            match self.read()? {
+                // On its way when the test ended.
+                Reply::ClockStarts => {}
+                reply => return Ok(reply),
+            }
+        }
     }
 
     fn send(&mut self, request: &BrokerRequest) -> Result<()> {
@@ -151,20 +166,21 @@ impl BrokerClient {
     ///
     /// # Errors
     /// Fails if the broker has gone.
-    pub(super) fn stop(&mut self) -> Result<()> {
-        self.send(&BrokerRequest::Stop)
+    pub(super) fn stop(&mut self, reason: EarlyEnd) -> Result<()> {
+        self.send(&BrokerRequest::Stop { reason })
     }
 
-    /// Returns a descriptor that is readable when the test must end.
+    /// Returns a descriptor that is readable when the broker tells something about a running test.
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
         self.stream.get_ref().as_fd()
     }
 
-    /// Returns the reason the test must end once the descriptor is readable: an instance is lost or the broker has gone.
-    pub(super) fn lost(&mut self) -> Failure {
+    /// Returns the message of the broker, once the descriptor is readable.
+    pub(super) fn news(&mut self) -> News {
         match self.read() {
-            Ok(Reply::Refused(failure)) => failure,
-            _ => gone(),
+            Ok(Reply::ClockStarts) => News::ClockStarts,
+            Ok(Reply::Refused(failure)) => News::Lost(failure),
+            _ => News::Lost(gone()),
         }
     }
 }

@@ -22,10 +22,13 @@ use std::{
 use rustix::process::{Pid, Signal, WaitOptions};
 use target_fixtures::{
     env,
-    wire::{Exit, Failure, FailureKind},
+    wire::{EarlyEnd, Exit, Failure, FailureKind},
 };
 
-use super::{broker::BrokerClient, tees::Tees};
+use super::{
+    broker::{BrokerClient, News},
+    tees::Tees,
+};
 use crate::{
     error::Result,
     execute::executor::exit_of,
@@ -71,7 +74,8 @@ impl CaughtSignals {
 /// The end of a test process.
 pub(super) struct ChildEnd {
     pub(super) exit: Exit,
-    pub(super) timed_out: bool,
+    /// The time limit that passed, if one did.
+    pub(super) timed_out: Option<Duration>,
     pub(super) interrupted: bool,
     /// The reason the test was killed: an instance is lost or the broker has gone.
     pub(super) lost: Option<Failure>,
@@ -103,6 +107,18 @@ pub(super) struct CaseLimits {
     pub(super) timeout: Option<Duration>,
     /// The time to end by itself when the broker tells it to, which takes the place of signals; `None`: signals end it.
     pub(super) stops_within: Option<Duration>,
+    /// The time limit of the set-up of a test that ends by itself; `timeout` counts when the broker says so.
+    pub(super) set_up: Option<Duration>,
+}
+
+impl CaseLimits {
+    /// Returns the time limit that counts from the start.
+    fn first(self) -> Option<Duration> {
+        match self.stops_within {
+            Some(_) => self.set_up,
+            None => self.timeout,
+        }
+    }
 }
 
 /// Runs the test until it ends, and keeps its output in the files of `kept`.
@@ -130,10 +146,11 @@ pub(super) fn run(
     let mut tees = Tees::of(&mut child, kept);
     let mut guard = Guard {
         pid: Pid::from_child(&child),
-        deadline: limits.timeout.map(|limit| started + limit),
-        stops_within: limits.stops_within,
+        limits,
+        limit: limits.first(),
+        deadline: limits.first().map(|limit| started + limit),
         is_stopping: false,
-        timed_out: false,
+        timed_out: None,
         lost: None,
     };
     let status = guard.wait(&mut child, &mut tees, (signals, broker))?;
@@ -166,14 +183,15 @@ pub(super) fn die_by(name: &str) -> u8 {
 /// Decides when the test gets SIGTERM and when it is killed.
 struct Guard {
     pid: Pid,
+    limits: CaseLimits,
+    /// The time limit that counts.
+    limit: Option<Duration>,
     /// The time of the next action.
     deadline: Option<Instant>,
-    /// The time that the test has to end by itself; `None` if it gets SIGTERM.
-    stops_within: Option<Duration>,
     /// True if the test was told to end; it is killed at the next deadline.
     is_stopping: bool,
-    /// True if the time limit passed.
-    timed_out: bool,
+    /// The time limit that passed, if one did.
+    timed_out: Option<Duration>,
     /// The reason the test was killed: the broker, nextest or an instance is gone.
     lost: Option<Failure>,
 }
@@ -192,18 +210,22 @@ impl Guard {
             if let Some(status) = child.try_wait()? {
                 return Ok(status);
             }
-            let waits_for_signal = self.stops_within.is_some() && !self.is_stopping;
+            let waits_for_signal = self.limits.stops_within.is_some() && !self.is_stopping;
             let signal = waits_for_signal.then(|| signals.fd());
             let facts = tees.poll(&watch, parent.as_ref(), (broker.fd(), signal), self.pause())?;
-            if self.lost.is_none() && (facts.parent_gone || facts.broker_speaks) {
-                self.lost = Some(match facts.broker_speaks {
-                    true => broker.lost(),
-                    false => gone(),
-                });
-                let _ = rustix::process::kill_process(self.pid, Signal::KILL);
+            if self.lost.is_none() {
+                let news = facts.broker_speaks.then(|| broker.news());
+                match news.or(facts.parent_gone.then(|| News::Lost(gone()))) {
+                    Some(News::ClockStarts) => self.clock_starts(),
+                    Some(News::Lost(failure)) => {
+                        self.lost = Some(failure);
+                        let _ = rustix::process::kill_process(self.pid, Signal::KILL);
+                    }
+                    None => {}
+                }
             }
             if waits_for_signal && signals.caught() {
-                self.stop(broker);
+                self.stop(broker, EarlyEnd::Interrupted);
             }
             self.step(broker);
         }
@@ -223,21 +245,29 @@ impl Guard {
                 let _ = rustix::process::kill_process(self.pid, Signal::KILL);
                 self.deadline = Some(Instant::now() + GRACE);
             } else {
-                self.timed_out = true;
-                self.stop(broker);
+                self.timed_out = self.limit;
+                self.stop(broker, EarlyEnd::TimedOut(self.limit.unwrap_or_default()));
             }
         }
     }
 
+    /// Begins to count the time of a test that is set up.
+    fn clock_starts(&mut self) {
+        if !self.is_stopping {
+            self.limit = self.limits.timeout;
+            self.deadline = self.limit.map(|limit| Instant::now() + limit);
+        }
+    }
+
     /// Tells the test to end, by the broker or by a signal.
-    fn stop(&mut self, broker: &mut BrokerClient) {
+    fn stop(&mut self, broker: &mut BrokerClient, reason: EarlyEnd) {
         self.is_stopping = true;
-        match self.stops_within {
+        match self.limits.stops_within {
             // A broker that is gone is noticed by the next wait.
-            Some(_) => drop(broker.stop()),
+            Some(_) => drop(broker.stop(reason)),
             None => terminate(self.pid),
         }
-        self.deadline = Some(Instant::now() + self.stops_within.unwrap_or(GRACE));
+        self.deadline = Some(Instant::now() + self.limits.stops_within.unwrap_or(GRACE));
     }
 }
 

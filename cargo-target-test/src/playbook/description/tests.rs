@@ -37,6 +37,38 @@ fn plan_of(file: &str, text: &str) -> OrchestrationPlan {
 }
 
 #[test]
+fn events_that_never_run_are_named() {
+    let text = |event: &str| {
+        format!(
+            "test_name = \"soak\"\nduration = \"5m\"\nevents = [{{ name = \"play\", {event} }}]\n"
+        )
+    };
+    for (event, runs) in [
+        ("interval = \"299s\", at_startup = false", true),
+        ("interval = \"5m\", at_startup = false", false),
+        ("interval_sec = 7200, at_startup = false", false),
+        (
+            "interval = \"5m\", at_startup = false, at_teardown = true",
+            true,
+        ),
+        ("interval = \"5m\"", true),
+    ] {
+        let read = read_text("soak.toml", &text(event)).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(read.never_run().is_empty(), runs, "{event}");
+    }
+    let read = read_text(
+        "soak.toml",
+        &text("interval_sec = 7200, at_startup = false"),
+    );
+    let warning =
+        "event `play` of orchestration `soak` never runs: its interval is 2h, and the duration 5m";
+    assert_eq!(
+        read.map(|read| read.never_run()).unwrap_or_default(),
+        [warning]
+    );
+}
+
+#[test]
 fn every_key_is_read_and_both_formats_are_equal() {
     let json = plan_of(
         "full.json",

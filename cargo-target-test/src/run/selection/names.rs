@@ -2,7 +2,7 @@
 //!
 //! Must not know how the broker uses the table.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use target_fixtures::metadata::RetryOn;
 
@@ -58,12 +58,7 @@ impl Selection {
         let metadata = self.inventory.tests[case.test].declared();
         start.expect_fail.clone_from(&case.expect_fail);
         start.variant.clone_from(&case.variant);
-        let rules = &self.workspace.playbook.rules;
-        let by_default = self
-            .run
-            .timeout
-            .or(rules.defaults.timeout.map(|limit| limit.0));
-        start.timeout = start.timeout.or(by_default);
+        start.timeout = start.timeout.or(self.default_timeout());
         let target = &self.workspace.playbook.targets[case.target];
         let case_to_run = LeasingCase {
             info: Arc::clone(&case.info),
@@ -82,6 +77,12 @@ impl Selection {
             start,
         };
         Ok((path, Runnable::Case(case_to_run)))
+    }
+
+    /// Returns the time limit of tests that declare none.
+    pub(super) fn default_timeout(&self) -> Option<Duration> {
+        let of_playbook = self.workspace.playbook.rules.defaults.timeout;
+        self.run.timeout.or(of_playbook.map(|limit| limit.0))
     }
 
     /// Returns the way a test is started, and its binary.

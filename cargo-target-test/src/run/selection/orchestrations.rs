@@ -59,12 +59,14 @@ impl Orchestrations {
         names.any(|described| described == name)
     }
 
-    /// Notes about a key that is accepted without an effect, and about files that are not read.
+    /// Notes about a key, files and events that have no effect.
     fn ignored(&self) -> Vec<String> {
         let note = "`orchestration_sources` is ignored: events are compiled into the tests";
         let sources = self.settings.sources.iter().map(|_| note.to_owned());
         let files = self.descriptions.iter().flat_map(Descriptions::notes);
-        sources.chain(files).collect()
+        let descriptions = self.descriptions.iter();
+        let never_run = descriptions.flat_map(Descriptions::never_run);
+        sources.chain(files).chain(never_run).collect()
     }
 
     /// Descriptions without a test, and tests without a description.
@@ -168,7 +170,11 @@ impl Selection {
             .declared()
             .orchestration
             .as_ref()?;
-        self.orchestrations.plan(name).map(Arc::new)
+        let plan = self.orchestrations.plan(name)?;
+        Some(Arc::new(OrchestrationPlan {
+            set_up_limit: self.default_timeout(),
+            ..plan
+        }))
     }
 
     /// Checks the orchestrations of the chosen cases, and warns of what does not match.
@@ -186,8 +192,13 @@ impl Selection {
         let mut tests: Vec<_> = self.chosen_cases().map(|case| case.test).collect();
         tests.sort_unstable();
         tests.dedup();
-        for test in tests {
-            self.check_orchestration(test)?;
+        for test in &tests {
+            self.check_orchestration(*test)?;
+        }
+        let is_orchestration = |test: &usize| self.orchestration(*test).is_some();
+        if tests.iter().any(is_orchestration) && self.users_config().has_global_timeout() {
+            let warning = "`global-timeout` of nextest does not apply to this run: orchestrations end by themselves";
+            self.warnings.push(warning.to_owned());
         }
         if let Err(error) = &orchestrations.descriptions {
             self.warnings.push(error.to_string());
@@ -223,7 +234,7 @@ impl Selection {
     /// without a description.
     pub fn load_orchestrations(&self) -> Result<()> {
         let orchestrations = &self.orchestrations;
-        orchestrations.ignored().into_iter().for_each(ui::warn);
+        orchestrations.ignored().iter().for_each(ui::warn);
         let descriptions = orchestrations.descriptions.as_ref();
         let names = descriptions.map_err(Clone::clone)?.names();
         let (count, mut problems) = (names.count(), orchestrations.unmatched(&self.inventory));

@@ -129,12 +129,11 @@ impl Selection {
                 true => self.stage.clone(),
                 false => self.stage.part(index + 1)?,
             };
-            let mut junit = folder.nextest_junit(index);
-            match users.junit() {
-                Some(users) if is_only => junit = users,
-                Some(_) => stage.replace_users_config(&users.with_junit(&junit))?,
-                None => {}
-            }
+            let report = users.junit();
+            let (junit, replaced) = match report {
+                Some(users) if is_only => (users, false),
+                report => (folder.nextest_junit(index), report.is_some()),
+            };
             let report = JunitConfig {
                 path: junit.clone(),
                 with_output: self.run.junit.is_some(),
@@ -147,6 +146,10 @@ impl Selection {
             stage.list_chosen(&self.summary, &self.listing(entries), deploys.collect())?;
             let config = self.tool_config(entries, (index, slices.len()), instance_sets, report);
             fs_err::write(stage.tool_config(), config.render())?;
+            let own_file = replaced.then_some(junit.as_path());
+            if let Some(text) = users.replacement(own_file, &config) {
+                stage.replace_users_config(&text)?;
+            }
             partitions.push(Partition { stage, junit });
         }
         Ok(partitions)

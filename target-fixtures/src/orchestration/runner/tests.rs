@@ -112,8 +112,10 @@ fn runner(
     Arc::new(Runner {
         events: leaked.collect(),
         names: names_of(&plans),
+        needs: Vec::new(),
         plan: OrchestrationPlan {
             name: "test".to_owned(),
+            set_up_limit: None,
             duration: Duration::from_millis(millis),
             grace: Duration::from_millis(200),
             link_grace: Duration::from_secs(60),
@@ -216,6 +218,83 @@ fn invalid_records_are_errors() {
         "invalid unit \"1/s\\n\"",
     ] {
         assert!(failure.contains(text), "{failure}");
+    }
+}
+
+#[test]
+fn start_up_events_begin_in_the_order_of_the_file() {
+    static BEGUN: Mutex<Vec<u32>> = Mutex::new(Vec::new());
+    fn begins<const NUMBER: u32>(_: &Fixtures) -> Result<(), FixtureFailure> {
+        BEGUN.lock().expect("numbers").push(NUMBER);
+        Ok(())
+    }
+    for _ in 0..30 {
+        let bodies: [Body; 5] = [
+            begins::<0>,
+            begins::<1>,
+            begins::<2>,
+            begins::<3>,
+            begins::<4>,
+        ];
+        let events = bodies.map(|body| (planned("begins"), body));
+        let (end, _) = run_for(1, false, events.into());
+        assert_eq!(end.failure, None);
+    }
+    let begun = BEGUN.lock().expect("numbers");
+    // A thread may lose its processor just before the call: hardly ever, but then for long.
+    let in_order = begun
+        .chunks(5)
+        .filter(|numbers| numbers.is_sorted())
+        .count();
+    assert!(in_order >= 29, "{begun:?}");
+}
+
+#[test]
+fn runs_due_at_once_are_counted() {
+    // A run is due each 1.7 µs.
+    let mut runner = runner(60_000, false, vec![(every(1, "ticks"), |_| Ok(()))], |_| {});
+    Arc::get_mut(&mut runner)
+        .expect("not shared")
+        .plan
+        .time_scale = 600.0;
+    let end = runner.run();
+    assert_eq!(end.failure, None);
+    let text = runner.state().tally.skipped(0).expect("skipped runs");
+    assert!(text.contains(" of 60000 runs skipped: "), "{text}");
+    assert!(text.contains("too slow to start them"), "{text}");
+}
+
+#[test]
+fn an_early_end_has_a_reason() {
+    for (reason, text) in [
+        (EarlyEnd::Interrupted, "interrupted"),
+        (
+            EarlyEnd::TimedOut(Duration::from_secs(4)),
+            "the time limit of 4s passed",
+        ),
+    ] {
+        let events: Vec<(_, Body)> = vec![
+            (planned("play"), fails),
+            (at_teardown("collect"), |_| Ok(())),
+        ];
+        let told = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&told);
+        let runner = runner(60_000, false, events, move |_| {
+            counted.fetch_add(1, Ordering::Relaxed);
+        });
+        runner.stop(Stop::Told(reason));
+        let stuck = runner.stuck_set_up().expect("a set-up that goes on");
+        assert_eq!(
+            stuck,
+            format!("orchestration `test`: {text} during the set-up of fixture ``")
+        );
+        runner.set_up().expect("no fixture");
+        assert_eq!(runner.stuck_set_up(), None);
+        let failure = runner.run().failure.expect("a failure");
+        let expected = format!("orchestration `test`: {text} after ");
+        assert!(failure.starts_with(&expected), "{failure}");
+        // Only the tear-down event ran.
+        assert_eq!(told.load(Ordering::Relaxed), 1);
     }
 }
 

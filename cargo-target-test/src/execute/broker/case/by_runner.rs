@@ -10,7 +10,10 @@ use std::{
 use target_fixtures::wire::{BrokerRequest, ExpectedFailure, Reply, Run};
 use tokio::sync::Mutex;
 
-use super::super::connection::{ClientConnection, Requests, failure_of};
+use super::super::{
+    active_lease::ActiveLease,
+    connection::{ClientConnection, Requests, failure_of},
+};
 use crate::{
     error::Result,
     execute::{Launch, Launcher, ProcessEnd},
@@ -30,8 +33,8 @@ pub(super) struct ByRunner<'a> {
     pub(super) has_launched: AtomicBool,
     /// The failures that are expected, for a runner that has to decide without the broker.
     pub(super) expect_fail: &'a [ExpectedFailure],
-    /// Called when the process must end by itself.
-    pub(super) on_stop: &'a (dyn Fn() + Send + Sync),
+    /// The lease of a process that runs an orchestration, and ends by itself.
+    pub(super) orchestrates: Option<&'a ActiveLease>,
     /// Called when the process has started.
     pub(super) on_start: &'a (dyn Fn() + Send + Sync),
 }
@@ -47,6 +50,7 @@ impl Launcher for ByRunner<'_> {
                 expect_fail: self.expect_fail.to_vec(),
                 output: launch.output,
                 stops_within: launch.stops_within.map(|limit| limit.as_millis() as u64),
+                set_up_limit: launch.set_up_limit.map(|limit| limit.as_millis() as u64),
                 secrets: match launch.lease {
                     Some(_) => secret::registered(),
                     None => Vec::new(),
@@ -80,7 +84,7 @@ fn variables(command: &Command) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Waits for the runner's report. After an instance is lost, requests of the test fail; a test that does not end in
+/// Waits for the runner's report, and tells the runner when an orchestration is set up. After an instance is lost, requests of the test fail; a test that does not end in
 /// time is killed.
 async fn report_unless_lost(
     connection: &mut ClientConnection,
@@ -91,16 +95,33 @@ async fn report_unless_lost(
         requests, replies, ..
     } = connection;
     let report = report(requests, told);
-    tokio::pin!(report);
-    let lost = tokio::select! {
-        ended = &mut report => return ended,
-        lost = lost.wait() => lost,
+    let set_up = set_up(told.orchestrates);
+    let lost = lost.wait();
+    tokio::pin!(report, set_up, lost);
+    let mut is_set_up = false;
+    let lost = loop {
+        tokio::select! {
+            ended = &mut report => return ended,
+            () = &mut set_up, if !is_set_up => {
+                is_set_up = true;
+                let _ = replies.send(&Reply::ClockStarts).await;
+            }
+            lost = &mut lost => break lost,
+        }
     };
     if let Ok(ended) = tokio::time::timeout(LOST, &mut report).await {
         return ended;
     }
     let _ = replies.send(&Reply::Refused(failure_of(&lost))).await;
     report.await
+}
+
+/// Completes when the orchestration of a lease is set up; never without one.
+async fn set_up(lease: Option<&ActiveLease>) {
+    match lease {
+        Some(lease) => lease.is_set_up().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Waits for the runner's report: the default if the runner was killed before it could report. Tells when the test process
@@ -113,7 +134,11 @@ async fn report(requests: &mut Requests, told: &ByRunner<'_>) -> ProcessEnd {
                 report.started = true;
                 (told.on_start)();
             }
-            BrokerRequest::Stop => (told.on_stop)(),
+            BrokerRequest::Stop { reason } => {
+                told.orchestrates
+                    .iter()
+                    .for_each(|lease| lease.stop(reason));
+            }
             BrokerRequest::Finished {
                 exit,
                 timed_out,
