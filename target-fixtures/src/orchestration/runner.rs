@@ -166,8 +166,8 @@ impl Runner {
         let mut schedule = Schedule::new(&self.plan);
         let mut progress = self.progress_interval();
         while self.state().stop.is_none() {
-            let mut previous = None;
-            for due in schedule.take_due(clock.elapsed()) {
+            let (elapsed, mut previous) = (clock.elapsed(), None);
+            for due in schedule.take_due(elapsed) {
                 if let Some(previous) = previous.replace(due.event) {
                     self.wait_for_begin(previous);
                 }
@@ -179,7 +179,6 @@ impl Runner {
                     text_of(slept)
                 ));
             }
-            let elapsed = clock.elapsed();
             if elapsed >= progress {
                 self.say_progress(&schedule, elapsed);
                 progress = elapsed + self.progress_interval();
