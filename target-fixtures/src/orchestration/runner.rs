@@ -170,8 +170,7 @@ impl Runner {
         let mut progress = self.progress_interval();
         while self.state().stop.is_none() {
             // One moment for both: what is due now is not upcoming.
-            let elapsed = clock.elapsed();
-            let mut previous = None;
+            let (elapsed, mut previous) = (clock.elapsed(), None);
             for due in schedule.take_due(elapsed) {
                 if let Some(previous) = previous.replace(due.event) {
                     self.wait_for_begin(previous);
