@@ -67,6 +67,12 @@ unref_setup_fixtures = ["device"]
 events = [{ name = "is_late" }, { name = "collects", at_startup = false, at_teardown = true }]
 "#;
 
+const EXITS: &str = r#"
+test_name = "exits"
+duration = "10m"
+events = [{ name = "exits_the_process" }]
+"#;
+
 const SPREADS: &str = r#"
 test_name = "spreads"
 duration = "200ms"
@@ -111,6 +117,7 @@ fn project() -> Project {
         .file("descriptions/fails_fast.toml", FAILS_FAST)
         .file("descriptions/hangs.toml", HANGS)
         .file("descriptions/late.toml", LATE)
+        .file("descriptions/exits.toml", EXITS)
         .file("descriptions/lasts.toml", LASTS)
         .file("descriptions/spreads.toml", SPREADS)
         .playbook(PLAYBOOK)
@@ -141,7 +148,15 @@ fn orchestrations_run_their_events_and_say_how_they_ended() {
     run(&[]).code(4);
     assert_eq!(ledger(&project), [""; 0]);
 
-    let names = ["works", "panics", "fails_fast", "hangs", "late", "spreads"];
+    let names = [
+        "works",
+        "panics",
+        "fails_fast",
+        "hangs",
+        "late",
+        "exits",
+        "spreads",
+    ];
     let arguments = names.iter().flat_map(|name| ["--run-orch", name]);
     let outcome = run(&arguments.collect::<Vec<_>>()).code(100);
     let outcome = outcome
@@ -151,6 +166,8 @@ fn orchestrations_run_their_events_and_say_how_they_ended() {
         .line_with(&["FAIL", "fails_fast[here]"])
         .line_with(&["FAIL", "hangs[here]"])
         .line_with(&["PASS", "late[here]"])
+        .line_with(&["FAIL", "exits[here]"])
+        .says("orchestration `exits`: the test process exited before the end")
         .says("breaks: panicked: broken on purpose")
         .says("ended by the first error after 1s of 10m")
         .says("reports: a frame is missing")
@@ -419,11 +436,11 @@ fn wrong_descriptions_are_refused_before_a_deploy() {
         .code(0)
         .says("`orchestration_sources` is ignored: events are compiled into the tests")
         .says("event `meets` of orchestration `spreads` never runs: its interval is 1s, and the duration 200ms")
-        .says("7 orchestrations are valid");
+        .says("8 orchestrations are valid");
     project
-        .run(&["--run-orch", "work"])
+        .run(&["--run-orch", "wroks[here]"])
         .code(2)
-        .says("unknown orchestration `work`")
+        .says("unknown orchestration `wroks[here]`")
         .says("did you mean `works`?");
     let wrong = WORKS
         .replace("\"count\": 3", "\"count\": \"three\"")
@@ -452,7 +469,12 @@ fn wrong_descriptions_are_refused_before_a_deploy() {
         .file(
             "descriptions/other.toml",
             &PANICS.replace("\"panics\"", "\"other\""),
-        );
+        )
+        .file(
+            "descriptions/fails_fast.toml",
+            &FAILS_FAST.replace("plays", "again"),
+        )
+        .file("descriptions/more.yaml", "");
     fs::remove_file(project.path("descriptions/spreads.toml")).expect("removed");
     let message = "description `other` has no test: add `orchestration!(\"other\");` to one";
     let missing = "orchestration `spreads` has no description: add `spreads.json`";
@@ -462,7 +484,10 @@ fn wrong_descriptions_are_refused_before_a_deploy() {
         .says(&format!("error: {message}"))
         .says(&format!("error: {missing}"))
         .says("error: unknown event `playes`")
-        .says("did you mean `plays`?");
+        .says("did you mean `plays`?")
+        .says("several events are named `again`: events/src/lib.rs:28, events/src/lib.rs:34")
+        .says("descriptions/fails_fast.toml:5:")
+        .says("/more.yaml` is ignored: a description is a file `NAME.json` or `NAME.toml`");
     // The others still run.
     let project = project.file("descriptions/works.json", WORKS);
     let run = project
@@ -470,5 +495,24 @@ fn wrong_descriptions_are_refused_before_a_deploy() {
         .env("LEDGER", project.private("ledger"));
     let warned = run.run().code(100).says(&format!("warning: {message}"));
     warned.says(&format!("warning: {missing}"));
-    fs::remove_file(project.path("descriptions/other.toml")).expect("removed");
+    for added in ["other.toml", "more.yaml"] {
+        fs::remove_file(project.path(&format!("descriptions/{added}"))).expect("removed");
+    }
+    let project = project.playbook(PLAYBOOK.split("[orchestration]").next().expect("targets"));
+    let missing = project.run(&["--load-orch"]).code(78);
+    let advice = [
+        "orchestrations need the folder of their descriptions",
+        "to the playbook",
+    ];
+    assert_eq!(missing.lines_with(&advice), 1);
+    let twice = PLAYBOOK.replace(
+        "\"descriptions\"",
+        "[\"descriptions\", \"./descriptions/\"]",
+    );
+    project
+        .playbook(&twice)
+        .run(&["--load-orch"])
+        .code(78)
+        .says("descriptions/` is named twice")
+        .says("target-test.toml:13:16");
 }

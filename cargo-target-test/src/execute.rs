@@ -15,7 +15,7 @@ mod shell_executor;
 
 use std::path::{Path, PathBuf};
 
-pub use check_events::invalid_params;
+pub use check_events::invalid_events;
 pub use executor::{Executor, Launch, Launcher, LocalLauncher, ProcessEnd};
 pub use host_process::HostProcess;
 pub use on_target::{OnTarget, TestPackage, TestPackages};

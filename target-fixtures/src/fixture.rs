@@ -34,6 +34,11 @@ pub enum Scope {
 }
 
 /// A fixture, implemented by `#[target_fixture]`.
+#[diagnostic::on_unimplemented(
+    message = "fixture `{Self}` not found",
+    label = "expected a function `{Self}` with `#[target_fixture]`",
+    note = "an event takes `params` of its description by value: `String`, not `&str`"
+)]
 pub trait Fixture: 'static {
     /// The type of the value.
     type Value: Send + Sync + 'static;
@@ -213,7 +218,11 @@ pub fn load<T: DeserializeOwned>(state: &FixtureState) -> Result<T, FixtureFailu
         .map_err(|error| FixtureFailure::Error(format!("failed to load its saved value: {error}")))
 }
 
-/// A return type of tear-down functions.
+/// A return type of tear-down functions and of events.
+#[diagnostic::on_unimplemented(
+    message = "an event or a tear-down function cannot return `{Self}`",
+    label = "expected `()` or `Result<()>`"
+)]
 pub trait Torn {
     /// Converts the return value.
     ///

@@ -443,7 +443,7 @@ pub mod __private {
         },
         harness::*,
         orchestration::{EVENTS, EventParams, FIXTURES, Registration, TargetEvent},
-        target::{last, machine_of},
+        target::{cause_for, machine_of},
         verdict::{TestEnd, skip_now},
     };
 }

@@ -81,8 +81,8 @@ impl Target {
     /// Under plain `cargo test` nothing is recorded, and each comparison passes with a note: there is no run.
     ///
     /// # Errors
-    /// [`ErrorKind::Request`] for a value that is not finite, or an empty name; [`ErrorKind::Infra`] if the broker is
-    /// gone.
+    /// [`ErrorKind::Request`] for a value that is not finite, or a name that is empty, or has control characters or spaces
+    /// at its ends; [`ErrorKind::Infra`] if the broker is gone.
     #[track_caller]
     pub fn metric(
         &self,
@@ -133,6 +133,30 @@ impl Target {
     pub fn previous_durations_of(&self, test: impl Into<String>) -> Result<Vec<PreviousDuration>> {
         durations(Some(&self.client), Some(test.into())).placed()
     }
+}
+
+/// Returns a measurement; an empty unit is none.
+///
+/// # Errors
+/// [`ErrorKind::Request`] for a value that is not finite, and for a name or unit that cannot be shown in a line.
+pub(crate) fn measured(name: String, value: f64, unit: String) -> Result<Measurement> {
+    let is_shown = |text: &str| text.trim() == text && !text.contains(char::is_control);
+    if name.is_empty() || !is_shown(&name) {
+        return Err(invalid(format!("record metric {name:?}: invalid name"))
+            .with_hint("a name has no control characters, and no spaces at its ends"));
+    }
+    if !is_shown(&unit) {
+        return Err(invalid(format!(
+            "record metric `{name}`: invalid unit {unit:?}"
+        )));
+    }
+    if !value.is_finite() {
+        return Err(invalid(format!(
+            "record metric `{name}`: {value} is not a finite number"
+        )));
+    }
+    let unit = Some(unit).filter(|unit| !unit.is_empty());
+    Ok(Measurement { name, value, unit })
 }
 
 /// Records a number as [`Target::metric`] does, in a function that has no target: a test that runs on the host, or a
@@ -223,16 +247,7 @@ impl Metric {
         value: f64,
         unit: String,
     ) -> Result<Self> {
-        if name.is_empty() {
-            return Err(invalid("record a metric: its name is empty".to_owned()));
-        }
-        if !value.is_finite() {
-            return Err(invalid(format!(
-                "record metric `{name}`: {value} is not a finite number"
-            )));
-        }
-        let unit = Some(unit).filter(|unit| !unit.is_empty());
-        let measurement = Measurement { name, value, unit };
+        let measurement = measured(name, value, unit)?;
         if let Some(client) = client {
             match client.ask(BrokerRequest::Record(measurement.clone()))? {
                 Reply::Done => {}
@@ -471,6 +486,20 @@ mod tests {
             (&[4.0, 1.0, 2.0, 100.0], 3.0),
         ] {
             assert_eq!(median(values.iter().copied()), expected);
+        }
+    }
+
+    #[test]
+    fn names_are_shown_in_a_line() {
+        for (name, unit, valid) in [
+            ("frame rate", "1/s", true),
+            ("", "", false),
+            (" rate", "", false),
+            ("a\tb", "", false),
+            ("rate", "m\ns", false),
+        ] {
+            let measured = measured(name.to_owned(), 1.0, unit.to_owned());
+            assert_eq!(measured.is_ok(), valid, "{name:?} {unit:?}");
         }
     }
 

@@ -121,11 +121,6 @@ impl<'e> Network<'e> {
     /// [`ErrorKind::Request`] for another number, and in a network of containers.
     #[track_caller]
     pub fn loss(&self, share: f64) -> Result<()> {
-        if share.is_nan() {
-            let name = &self.name;
-            let message = format!("lose frames in network `{name}`: the share is not a number");
-            return Err(TargetError::new(ErrorKind::Request, message)).placed();
-        }
         self.act(NetworkAct::Loss { share })
     }
 

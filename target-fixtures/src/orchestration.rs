@@ -62,15 +62,16 @@ use crate::{
     error::ErrorKind,
     fixture::{FixtureFailure, Fixtures},
     verdict::TestEnd,
-    wire::{BrokerRequest, CHECKED, EarlyEnd, InvalidParam, OrchestrationPlan, Reply},
+    wire::{BrokerRequest, CHECKED, EarlyEnd, InvalidEvent, OrchestrationPlan, Reply},
 };
-use runner::{OrchestrationEnd, Runner, Stop};
+use runner::{OrchestrationEnd, Runner, Stop, names_of};
 
 /// Runs the orchestration of this test on the targets of its lease.
 pub(crate) fn run(fixtures: &Arc<Fixtures>, targets: &[Target]) -> TestEnd {
     let Some(first) = targets.first() else {
         return TestEnd::Fail("infra: the lease has no instance".to_owned());
     };
+    let _report = EndReport(first);
     let runner = match prepare(first, fixtures, targets) {
         Ok(runner) => Arc::new(runner),
         Err(failure) => return failure.verdict(),
@@ -89,6 +90,16 @@ pub(crate) fn run(fixtures: &Arc<Fixtures>, targets: &[Target]) -> TestEnd {
         end_now(first, &failure);
     }
     TestEnd::Fail(failure)
+}
+
+/// Tells the broker on drop that the orchestration has ended, so that an event that exits the process does not pass the test.
+struct EndReport<'t>(&'t Target);
+
+impl Drop for EndReport<'_> {
+    fn drop(&mut self) {
+        // Without a broker there is no report.
+        let _ = self.0.client.ask(BrokerRequest::OrchestrationEnded);
+    }
 }
 
 /// Ends the process with a failure, because an event or a set-up does not end. It may use fixtures: the broker tears them
@@ -111,20 +122,23 @@ fn prepare(
     let plan = plan_of(first)?;
     let wrong =
         |text: String| FixtureFailure::Error(format!("orchestration `{}`: {text}", plan.name));
+    if let Some(InvalidEvent {
+        event,
+        param,
+        reason,
+    }) = invalid_events(&plan).first()
+    {
+        let event = &plan.events[*event].name;
+        return Err(wrong(match param {
+            Some(param) => format!("`{param}` of event `{event}`: {reason}"),
+            None => reason.clone(),
+        }));
+    }
     let events = plan
         .events
         .iter()
         .map(|planned| event::event(&planned.name));
     let events = events.collect::<Result<Vec<_>, _>>().map_err(wrong)?;
-    if let Some(InvalidParam {
-        event,
-        param,
-        reason,
-    }) = invalid_params(&plan)?.first()
-    {
-        let event = &plan.events[*event].name;
-        return Err(wrong(format!("`{param}` of event `{event}`: {reason}")));
-    }
     fixtures.provide::<kill_switch>(KillSwitch::default());
     let named = plan.setup_fixtures.iter().map(|name| event::fixture(name));
     let mut needs = named.collect::<Result<Vec<_>, _>>().map_err(wrong)?;
@@ -132,6 +146,7 @@ fn prepare(
     let client = Arc::clone(&first.client);
     Ok(Runner {
         events,
+        names: names_of(&plan.events),
         needs,
         fixtures: Arc::clone(fixtures),
         targets: targets.to_vec(),
@@ -178,30 +193,38 @@ fn stop_when_told(runner: &Arc<Runner>, target: &Target) {
     });
 }
 
-/// The arguments of the plan that events of this process do not accept.
-fn invalid_params(plan: &OrchestrationPlan) -> Result<Vec<InvalidParam>, FixtureFailure> {
+/// The events and arguments of the plan that this process does not accept.
+fn invalid_events(plan: &OrchestrationPlan) -> Vec<InvalidEvent> {
     let mut invalid = Vec::new();
     for (number, planned) in plan.events.iter().enumerate() {
-        let event = event::event(&planned.name).map_err(FixtureFailure::Error)?;
-        let problems = event.check(&EventParams(planned.params.clone()));
-        invalid.extend(problems.into_iter().map(|(param, reason)| InvalidParam {
+        let problems = match event::event(&planned.name) {
+            Ok(event) => event.check(&EventParams(planned.params.clone())),
+            Err(reason) => {
+                invalid.push(InvalidEvent {
+                    event: number,
+                    param: None,
+                    reason,
+                });
+                continue;
+            }
+        };
+        invalid.extend(problems.into_iter().map(|(param, reason)| InvalidEvent {
             event: number,
-            param: param.to_owned(),
+            param: Some(param.to_owned()),
             reason,
         }));
     }
-    Ok(invalid)
+    invalid
 }
 
-/// Checks the arguments of the plan on standard input, and prints a line with the invalid ones.
+/// Checks the events of the plan on standard input, and prints a line with the invalid ones.
 pub(crate) fn check_events() -> TestEnd {
-    let plan = serde_json::from_reader(std::io::stdin());
-    let plan = plan.map_err(|error| FixtureFailure::Error(format!("read the plan: {error}")));
-    match plan.and_then(|plan| invalid_params(&plan)) {
-        Ok(invalid) => {
-            println!("\n{CHECKED}{}", serde_json::json!(invalid));
+    match serde_json::from_reader(std::io::stdin()) {
+        Ok(plan) => {
+            let invalid = serde_json::json!(invalid_events(&plan));
+            println!("\n{CHECKED}{invalid}");
             TestEnd::Exit(std::process::ExitCode::SUCCESS)
         }
-        Err(failure) => failure.verdict(),
+        Err(error) => TestEnd::Fail(format!("read the plan: {error}")),
     }
 }

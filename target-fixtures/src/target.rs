@@ -26,7 +26,7 @@ mod service;
 pub use command::Command;
 pub use console::Console;
 pub(crate) use faults::fault_lasted_since;
-pub use faults::{ActiveFault, Faults, last, machine_of};
+pub use faults::{ActiveFault, Faults, cause_for, machine_of};
 pub use forward::Forward;
 pub(crate) use machine::UP;
 pub use machine::{Facts, File, FileKind, ServiceState, User};

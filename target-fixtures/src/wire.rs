@@ -23,12 +23,12 @@ pub use fault::{Fault, FaultKind};
 pub use frame::{LONGEST, lengths_of, read_frame, write_frame};
 pub use machine::{Act, ForwardTo, Question};
 pub use network::NetworkAct;
-pub use orchestration::{EarlyEnd, InvalidParam, OrchestrationPlan, PlannedEvent};
+pub use orchestration::{EarlyEnd, InvalidEvent, OrchestrationPlan, PlannedEvent};
 pub use result::{Measurement, PreviousQuery, PreviousValue, SubResult, VerdictKind};
 pub use run::{ExpectedFailure, Instance, InstanceLink, RolePlace, Run, Secret};
 
 /// The version of the protocol: both ends must have the same.
-pub const PROTOCOL: u32 = 11;
+pub const PROTOCOL: u32 = 12;
 
 /// The exit code of a process that has torn down a fixture. (A test harness exits with 0 even if it found no test.)
 pub const TORN_DOWN: i32 = 84;
@@ -42,6 +42,11 @@ pub const CHUNK: usize = 128 << 10;
 /// The maximum number of bytes of [`BrokerRequest::Data`] that are not yet acknowledged by [`Reply::Took`]. The broker
 /// buffers up to this many and always keeps reading.
 pub const WINDOW: usize = 1 << 20;
+
+/// Deserializes a number. JSON has `null` for one that is not finite.
+fn any_number<'de, D: serde::Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    Option::deserialize(from).map(|number| number.unwrap_or(f64::NAN))
+}
 
 /// A message of a client.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -219,6 +224,8 @@ pub enum BrokerRequest {
     SubResult(SubResult),
     /// Requests the orchestration of the test; answered by [`Reply::Answer`] with an [`OrchestrationPlan`].
     Orchestration,
+    /// Reports that the orchestration of the test has ended, however; answered by [`Reply::Done`].
+    OrchestrationEnded,
     /// Reports that the fixtures of the orchestration are set up, so that the time limit of the test counts from now on;
     /// answered by [`Reply::Done`].
     ClockStarts,

@@ -107,6 +107,10 @@ fn this_machine_has_no_faults() {
         .code(0)
         .says("fault `pause` is not allowed on target `here` of platform `local`")
         .line_with(&["7 cases: 0 passed, 7 skipped"]);
+    // An orchestration says which of its events did not run.
+    project.run(&["--run-orch", "faulty"]).line_with(&[
+        "faulty: pause_target: 1 of 1 runs skipped: fault `pause` is not allowed on target `here`",
+    ]);
     let project = project.playbook(&format!("{target}faults = [\"pause\", \"cloak\"]\n"));
     project.run(&[]).code(78).says(
         "unknown value `cloak`, expected one of `pause`, `power-cut`, `clock`, `disk`, `memory`, `link-cut`, `link-delay`, `link-loss`",

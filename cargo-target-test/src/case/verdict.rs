@@ -137,6 +137,8 @@ pub struct Evidence<'a> {
     pub crashed: Option<&'a str>,
     /// True if a health check found something new and findings fail the test.
     pub unhealthy: bool,
+    /// True if the test process ended before the orchestration that it ran.
+    pub cut_short: bool,
 }
 
 impl<'a> Evidence<'a> {
@@ -163,7 +165,7 @@ pub fn judge(evidence: &Evidence<'_>) -> Verdict {
     let succeeded = exit.success() && !evidence.timed_out;
     let cut_off = evidence.timed_out || evidence.interrupted;
     match (succeeded, evidence.skipped, evidence.expect_fail) {
-        (true, ..) if evidence.unhealthy => Verdict::Fail,
+        (true, ..) if evidence.unhealthy || evidence.cut_short => Verdict::Fail,
         (true, Some(reason), _) => Verdict::Skip(SkipReason::Test(reason.to_owned())),
         (true, None, []) => Verdict::Pass,
         _ if evidence.lost.is_some() => infra(evidence.lost.unwrap_or_default()),
@@ -564,6 +566,13 @@ mod tests {
                     ..ended(&one)
                 },
                 infra("a-0 is gone"),
+            ),
+            (
+                Evidence {
+                    cut_short: true,
+                    ..ended(&zero)
+                },
+                Verdict::Fail,
             ),
             // A crash is a finding, whatever else came of the test.
             (

@@ -7,7 +7,7 @@ use std::{path::Path, time::Duration};
 use serde_json::json;
 use target_fixtures::{
     env,
-    wire::{CHECKED, InvalidParam, OrchestrationPlan},
+    wire::{CHECKED, InvalidEvent, OrchestrationPlan},
 };
 
 use super::broker::TestStart;
@@ -19,15 +19,15 @@ use crate::{
 /// The time limit of a check.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Returns the arguments of the plan that the events of a test binary do not accept. `start` is the plan's test.
+/// Returns the events and arguments of the plan that a test binary does not accept. `start` is the plan's test.
 ///
 /// # Errors
 /// If the binary cannot be started, or does not answer.
-pub fn invalid_params(
+pub fn invalid_events(
     start: &TestStart,
     (binary, directory): (&Path, &Path),
     plan: &OrchestrationPlan,
-) -> Result<Vec<InvalidParam>> {
+) -> Result<Vec<InvalidEvent>> {
     let mut command = start.command(binary);
     process::remove_own_variables(&mut command);
     command

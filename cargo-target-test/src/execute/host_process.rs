@@ -199,6 +199,8 @@ impl HostProcess {
         }
         let fails = around.is_some_and(|around| around.on_finding == OnFinding::Fail);
         let said = active.said();
+        let cut_short = said.orchestration.as_ref().filter(|_| ended.succeeded());
+        let message = message.or_else(|| cut_short.map(|name| exited_early(name)));
         let evidence = Evidence {
             expect_fail,
             message: message.as_deref(),
@@ -206,6 +208,7 @@ impl HostProcess {
             lost: lost.as_deref(),
             crashed: crashed.as_deref(),
             unhealthy: fails && !findings.is_empty(),
+            cut_short: cut_short.is_some(),
             ..ended.evidence()
         };
         let verdict = judge(&evidence);
@@ -265,6 +268,13 @@ impl HostProcess {
             .join(plain_name(&attempt.case.binary_id))
             .join(name)
     }
+}
+
+/// The message about a process that ended before its orchestration, with exit code 0.
+fn exited_early(name: &str) -> String {
+    format!(
+        "orchestration `{name}`: the test process exited before the end: an event must return, not call `exit`"
+    )
 }
 
 /// Writes the ends of the consoles of machines beside the output of an attempt.

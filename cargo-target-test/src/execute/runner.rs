@@ -245,7 +245,12 @@ fn conclude(verdict: &Verdict, reason: Option<&str>, ended: &ChildEnd, run: &Run
             ui::note(format!("timed out after {limit}"));
             EXIT_FAILED
         }
-        (_, Exit::Code(0), []) => EXIT_FAILED,
+        (_, Exit::Code(0), []) => {
+            if let Some(reason) = reason {
+                ui::plain(&format!("Error: {reason}\n"));
+            }
+            EXIT_FAILED
+        }
         (_, Exit::Code(0), expected) => {
             let reasons = reasons(expected);
             ui::note(format!("passed, but is expected to fail: {reasons}"));

@@ -4,6 +4,7 @@
 
 mod json;
 mod places;
+mod schema;
 
 use std::{
     collections::BTreeMap,
@@ -13,14 +14,15 @@ use std::{
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::{Map, Value};
-use target_fixtures::wire::{InvalidParam, OrchestrationPlan, PlannedEvent};
+use serde_json::{Map, json};
+use target_fixtures::wire::{InvalidEvent, OrchestrationPlan, PlannedEvent};
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
 };
 
-use self::places::Places;
+pub use self::schema::description_schema;
+use self::{places::Places, schema::Argument};
 use super::{
     OrchestrationSettings,
     diagnostic::{Problem, Problems},
@@ -41,7 +43,10 @@ const SHORTEST: f64 = 0.001;
 /// The description of one orchestration.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(title = "A description of an orchestration of `cargo target-test`")]
+#[schemars(
+    title = "A description of an orchestration of `cargo target-test`",
+    extend("oneOf" = [{ "required": ["total_hours"] }, { "required": ["duration"] }])
+)]
 pub struct Description {
     /// The name of the orchestration, of its test and of the file.
     test_name: String,
@@ -59,6 +64,7 @@ pub struct Description {
     #[serde(default)]
     unref_setup_fixtures: Vec<String>,
     /// The events.
+    #[schemars(length(min = 1))]
     events: Vec<DescribedEvent>,
 }
 
@@ -76,12 +82,13 @@ pub enum FailMode {
 /// An event of a description.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("not" = { "required": ["interval_sec", "interval"] }))]
 pub struct DescribedEvent {
     /// The name of the function with `#[target_event]`.
     name: String,
     /// The time between two runs, in seconds. Without it and `interval`, the event runs at the start and in the tear-down
     /// only.
-    #[schemars(extend("exclusiveMinimum" = 0))]
+    #[schemars(extend("minimum" = SHORTEST))]
     interval_sec: Option<f64>,
     /// The time between two runs: `"5m"`.
     interval: Option<Limit>,
@@ -93,7 +100,7 @@ pub struct DescribedEvent {
     at_teardown: bool,
     /// The arguments that the event takes by value.
     #[serde(default)]
-    #[schemars(with = "BTreeMap<String, Value>")]
+    #[schemars(with = "BTreeMap<String, Argument>")]
     params: BTreeMap<String, toml::Value>,
 }
 
@@ -105,6 +112,8 @@ fn yes() -> bool {
 pub struct Descriptions {
     sources: Sources,
     files: Vec<DescriptionFile>,
+    /// Files that look like descriptions, but of another format.
+    foreign: Vec<PathBuf>,
 }
 
 /// A description with the positions in its file.
@@ -128,14 +137,18 @@ impl Descriptions {
     /// # Errors
     /// [`ErrorKind::Playbook`](crate::ErrorKind::Playbook) with every problem in the files.
     pub fn read(settings: &OrchestrationSettings) -> Result<Self> {
-        let mut files = Vec::new();
+        let (mut files, mut foreign) = (Vec::new(), Vec::new());
         for folder in &settings.folders {
-            files.extend(files_of(folder)?);
+            let (read, others): (Vec<_>, Vec<_>) = files_of(folder)?
+                .into_iter()
+                .partition(|path| is_description(path));
+            files.extend(read);
+            foreign.extend(others.into_iter().filter(|path| is_foreign(path)));
         }
-        Self::of_files(files)
+        Self::of_files(files, foreign)
     }
 
-    fn of_files(paths: Vec<PathBuf>) -> Result<Self> {
+    fn of_files(paths: Vec<PathBuf>, foreign: Vec<PathBuf>) -> Result<Self> {
         // The first two bytes are room for the key of a JSON text.
         let mut sources = Sources::new("descriptions".to_owned(), "  ");
         let mut files = Vec::new();
@@ -167,7 +180,17 @@ impl Descriptions {
         Ok(Self {
             sources,
             files: read,
+            foreign,
         })
+    }
+
+    /// A note about each file of the folders that is no description, but looks like one.
+    pub fn notes(&self) -> impl Iterator<Item = String> {
+        let note = |path: &PathBuf| {
+            let path = path.display();
+            format!("`{path}` is ignored: a description is a file `NAME.json` or `NAME.toml`")
+        };
+        self.foreign.iter().map(note)
     }
 
     /// The names of the orchestrations.
@@ -234,25 +257,30 @@ impl Descriptions {
         problems.check()
     }
 
-    /// Refuses the arguments that the functions of events do not accept.
+    /// Refuses the events and arguments that a test binary does not accept.
     ///
     /// # Errors
-    /// [`ErrorKind::Playbook`](crate::ErrorKind::Playbook) with each argument, at its place.
-    pub fn refuse(&self, name: &str, invalid: &[InvalidParam]) -> Result<()> {
+    /// [`ErrorKind::Playbook`](crate::ErrorKind::Playbook) with each event and argument, at its place.
+    pub fn refuse(&self, name: &str, invalid: &[InvalidEvent]) -> Result<()> {
         let mut problems = Problems::new(&self.sources);
         let Some(file) = self.file(name) else {
             return Ok(());
         };
-        for InvalidParam {
+        for InvalidEvent {
             event,
             param,
             reason,
         } in invalid
         {
             let of = &file.description.events[*event].name;
-            let message = format!("`{param}` of event `{of}`: {reason}");
-            let at = file.places.of(&format!("events.{event}.params.{param}"));
-            problems.add(Problem::new(message, at));
+            problems.add(match param {
+                Some(param) => {
+                    let message = format!("`{param}` of event `{of}`: {reason}");
+                    let at = file.places.of(&format!("events.{event}.params.{param}"));
+                    Problem::new(message, at)
+                }
+                None => Problem::new(reason, file.places.of(&format!("events.{event}.name"))),
+            });
         }
         problems.check()
     }
@@ -264,7 +292,7 @@ impl Descriptions {
     }
 }
 
-/// Returns the descriptions of a folder, by name.
+/// Returns the files of a folder, by name.
 fn files_of(folder: &Path) -> Result<Vec<PathBuf>> {
     let unreadable = |error: std::io::Error| {
         let message = format!(
@@ -280,12 +308,22 @@ fn files_of(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut paths = paths
         .collect::<std::io::Result<Vec<_>>>()
         .map_err(unreadable)?;
-    paths.retain(|path| {
-        path.extension()
-            .is_some_and(|of| of == "json" || of == "toml")
-    });
     paths.sort();
     Ok(paths)
+}
+
+/// True if a path has the extension of a description.
+fn is_description(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|of| of == "json" || of == "toml")
+}
+
+/// True if a path has an extension that people take for one of a description.
+fn is_foreign(path: &Path) -> bool {
+    let extension = path.extension().unwrap_or_default().to_ascii_lowercase();
+    ["json", "json5", "jsonc", "toml", "yaml", "yml"]
+        .iter()
+        .any(|of| extension == *of)
 }
 
 impl DescriptionFile {
@@ -307,11 +345,16 @@ impl DescriptionFile {
         if !errors.is_empty() {
             return None;
         }
+        // A key that is missing is missing at the end.
         let table = match is_json {
-            true => document.get_mut().remove(json::KEY)?,
+            true => {
+                let object = document.get_mut().remove(json::KEY)?;
+                let end = object.span().end;
+                Spanned::new(end - 1..end, object.into_inner())
+            }
             false => {
-                let span = document.span();
-                Spanned::new(span, DeValue::Table(document.into_inner()))
+                let end = text.len();
+                Spanned::new(end..end, DeValue::Table(document.into_inner()))
             }
         };
         let places = Places::of_document(&table);
@@ -446,7 +489,7 @@ impl DescribedEvent {
             .interval_sec
             .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
         let params = self.params.iter();
-        let params = params.map(|(name, value)| (name.clone(), serde_json::json!(value)));
+        let params = params.map(|(name, value)| (name.clone(), json!(value)));
         PlannedEvent {
             name: self.name.clone(),
             interval: self.interval.map(|interval| interval.0).or(seconds),
@@ -458,15 +501,15 @@ impl DescribedEvent {
 }
 
 /// The message for an orchestration without a description.
-pub(crate) fn without_description(name: &str) -> String {
-    format!(
-        "orchestration `{name}` has no description: add `{name}.json` to the folder `descriptions` of `[orchestration]`"
-    )
-}
-
-/// Returns the JSON Schema of a description.
-pub fn description_schema() -> Value {
-    schemars::schema_for!(Description).to_value()
+pub(crate) fn without_description(name: &str, settings: &OrchestrationSettings) -> String {
+    match settings.folders.is_empty() {
+        true => "orchestrations need the folder of their descriptions: add `[orchestration]` with \
+               `descriptions = \"descriptions\"` to the playbook"
+            .to_owned(),
+        false => format!(
+            "orchestration `{name}` has no description: add `{name}.json` to the folder `descriptions` of `[orchestration]`"
+        ),
+    }
 }
 
 #[cfg(test)]

@@ -50,8 +50,9 @@ impl Sources {
         range
     }
 
-    /// Adds a file; returns its number.
+    /// Adds a file, without the byte order mark at its start, if any; returns its number.
     pub(super) fn add_file(&mut self, name: String, text: &str) -> usize {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let start = self.add(name, text).start;
         let number = self.parts.len() - 1;
         self.parts[number].padded = " ".repeat(start) + text;
@@ -159,7 +160,7 @@ mod tests {
     fn positions_find_their_text() {
         let mut sources = Sources::new("a.toml".to_owned(), "aä");
         let set = sources.add("--set", "x=1");
-        let more = sources.add_file("b.toml".to_owned(), "b");
+        let more = sources.add_file("b.toml".to_owned(), "\u{feff}b");
         assert_eq!(
             (sources.padded(0), sources.padded(more)),
             ("aä", "        b")

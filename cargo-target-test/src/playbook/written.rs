@@ -172,6 +172,8 @@ impl<'s> Written<'s> {
                 self.history.path = path.map(|path| super::files::resolve(directory, &path));
             }
             "orchestration" => {
+                let key = value.get_ref().get("descriptions");
+                let at = key.map_or(value.span(), Spanned::span);
                 self.orchestration = read(value, problems).unwrap_or_default();
                 let folders = self
                     .orchestration
@@ -180,6 +182,12 @@ impl<'s> Written<'s> {
                     .flat_map(|texts| &texts.0);
                 let folders = folders.map(|path| super::files::resolve(directory, Path::new(path)));
                 self.orchestration.folders = folders.collect();
+                let mut seen = BTreeSet::new();
+                let mut folders = self.orchestration.folders.iter();
+                if let Some(twice) = folders.find(|folder| !seen.insert(*folder)) {
+                    let message = format!("folder `{}` is named twice", twice.display());
+                    problems.add(Problem::new(message, at));
+                }
             }
             "targets" => {
                 self.targets_at = Some(value.span());

@@ -135,10 +135,10 @@ impl Selection {
         nextest.check_run_options()?;
         let summary = nextest.build_and_list()?;
         let mut inventory = inventory::read(&summary)?;
-        Self::check_run_orch(&inventory, &tests.choosing.run_orch)?;
         let mut warnings = staging::declare(&mut inventory, &workspace.playbook.rules)?;
         let settings = &workspace.playbook.orchestration;
         let orchestrations = Orchestrations::read(settings, run.time_scale.unwrap_or(1.0));
+        Self::check_run_orch(&inventory, &orchestrations, &tests.choosing.run_orch)?;
         orchestrations.declare(&mut inventory);
         let repository = repository.wait();
         let repository = repository.unwrap_or_else(|| workspace.root.display().to_string());

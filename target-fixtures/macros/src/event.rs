@@ -1,7 +1,7 @@
 //! Expands `#[target_event]` and `orchestration!`: keeps the author's function, registers it, and records it; and the test
 //! of an orchestration.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::{
     FnArg, Ident, ItemFn, LitStr, Result, ReturnType, Token, Type,
@@ -29,12 +29,14 @@ pub(crate) fn event(arguments: &TokenStream, function: &ItemFn) -> Result<TokenS
         EventParameter::Fixture(name) => Some(name),
         _ => None,
     });
+    let fixtures: Vec<_> = fixtures.collect();
     let values = parameters.iter().filter_map(|parameter| match parameter {
         EventParameter::Value(name, ty) => Some((name, &**ty)),
         _ => None,
     });
+    let given = own("__params");
     let checks = values.clone().map(
-        |(name, ty)| quote_spanned!(ty.span()=> __params.problem::<#ty>(::core::stringify!(#name))),
+        |(name, ty)| quote_spanned!(ty.span()=> #given.problem::<#ty>(::core::stringify!(#name))),
     );
     let passed = function.sig.inputs.iter().zip(&parameters).map(passed);
     let span = match &function.sig.output {
@@ -43,54 +45,77 @@ pub(crate) fn event(arguments: &TokenStream, function: &ItemFn) -> Result<TokenS
     };
     let call = quote_spanned!(span=> ::target_fixtures::__private::torn(#name(#(#passed),*)));
     let record = record("event", &path, &params(values));
+    // The place of the name: that of the macro is the attribute.
+    let source =
+        quote_spanned!(name.span()=> ::core::concat!(::core::file!(), ":", ::core::line!()));
+    let needs = fixtures
+        .iter()
+        .map(|name| quote_spanned!(name.span()=> &::target_fixtures::__private::Of::<#name>::NEW));
     let registered = registered(
         &quote!(EVENTS),
         &quote!(dyn ::target_fixtures::__private::TargetEvent),
         &quote!(&Event),
     );
-    Ok(quote! {
-        #function
+    let implementation = quote! {
+        #record
+        #registered
 
-        const _: () = {
-            #record
-            #registered
+        struct Event;
 
-            struct Event;
-
-            impl ::target_fixtures::__private::TargetEvent for Event {
-                fn name(&self) -> &'static ::core::primitive::str {
-                    ::core::stringify!(#name)
-                }
-
-                fn path(&self) -> &'static ::core::primitive::str {
-                    ::core::concat!(#path)
-                }
-
-                fn needs(&self) -> ::std::vec::Vec<&'static dyn ::target_fixtures::__private::Registered> {
-                    ::std::vec![#(&::target_fixtures::__private::Of::<#fixtures>::NEW),*]
-                }
-
-                fn check(
-                    &self,
-                    __params: &::target_fixtures::__private::EventParams,
-                ) -> ::std::vec::Vec<(&'static ::core::primitive::str, ::std::string::String)> {
-                    let _ = __params;
-                    let checks: ::std::vec::Vec<::core::option::Option<_>> = ::std::vec![#(#checks),*];
-                    checks.into_iter().flatten().collect()
-                }
-
-                fn run(
-                    &self,
-                    __fixtures: &::target_fixtures::__private::Fixtures,
-                    __all: &[::target_fixtures::Target],
-                    __params: &::target_fixtures::__private::EventParams,
-                ) -> ::core::result::Result<(), ::target_fixtures::__private::FixtureFailure> {
-                    let _ = (__fixtures, __all, __params);
-                    #call
-                }
+        impl ::target_fixtures::__private::TargetEvent for Event {
+            fn name(&self) -> &'static ::core::primitive::str {
+                ::core::stringify!(#name)
             }
+
+            fn source(&self) -> &'static ::core::primitive::str {
+                #source
+            }
+
+            fn needs(&self) -> ::std::vec::Vec<&'static dyn ::target_fixtures::__private::Registered> {
+                ::std::vec![#(#needs),*]
+            }
+
+            fn check(
+                &self,
+                __params: &::target_fixtures::__private::EventParams,
+            ) -> ::std::vec::Vec<(&'static ::core::primitive::str, ::std::string::String)> {
+                let _ = __params;
+                let checks: ::std::vec::Vec<::core::option::Option<_>> = ::std::vec![#(#checks),*];
+                checks.into_iter().flatten().collect()
+            }
+
+            fn run(
+                &self,
+                __fixtures: &::target_fixtures::__private::Fixtures,
+                __all: &[::target_fixtures::Target],
+                __params: &::target_fixtures::__private::EventParams,
+            ) -> ::core::result::Result<(), ::target_fixtures::__private::FixtureFailure> {
+                let _ = (__fixtures, __all, __params);
+                #call
+            }
+        }
+    };
+    let implementation = with_names(&fixtures, &implementation);
+    Ok(quote!(#function #implementation))
+}
+
+/// Generates code in which each name of a fixture is a type, also if no fixture has it: the compiler then says so, and not
+/// that a type was not found.
+fn with_names(fixtures: &[&Ident], code: &TokenStream) -> TokenStream {
+    let types = fixtures.iter().map(|name| {
+        quote_spanned!(name.span()=> #[allow(dead_code, non_camel_case_types)] struct #name {})
+    });
+    quote! {
+        const _: () = {
+            #(#types)*
+            const _: () = {
+                // The fixtures in scope, which hide the types above.
+                #[allow(unused_imports)]
+                use self::*;
+                #code
+            };
         };
-    })
+    }
 }
 
 /// The record's list of the parameters that are taken by value.
@@ -109,25 +134,31 @@ fn params<'a>(values: impl Iterator<Item = (&'a Ident, &'a Type)>) -> Vec<(Strin
     ]
 }
 
+/// A parameter of the generated function. Code at the place of an item that comes from a macro would not see its name.
+fn own(name: &str) -> Ident {
+    Ident::new(name, Span::call_site())
+}
+
 /// Generates an argument of the call of the author's function.
 fn passed((input, parameter): (&FnArg, &EventParameter)) -> TokenStream {
+    let (fixtures, all, params) = (own("__fixtures"), own("__all"), own("__params"));
     match parameter {
         EventParameter::Value(name, _) => {
-            quote_spanned!(input.span()=> __params.get(::core::stringify!(#name))?)
+            quote_spanned!(input.span()=> #params.get(::core::stringify!(#name))?)
         }
         EventParameter::Fixture(name) => {
-            quote_spanned!(input.span()=> &*__fixtures.get::<#name>()?)
+            quote_spanned!(input.span()=> &*#fixtures.get::<#name>()?)
         }
-        EventParameter::Target(None) => quote_spanned!(input.span()=> __fixtures.target()?),
+        EventParameter::Target(None) => quote_spanned!(input.span()=> #fixtures.target()?),
         EventParameter::Target(Some(PlatformType { ty, .. })) => {
-            quote_spanned!(input.span()=> &__fixtures.target_as::<#ty>()?)
+            quote_spanned!(input.span()=> &#fixtures.target_as::<#ty>()?)
         }
         EventParameter::Environment => {
-            quote_spanned!(input.span()=> &::target_fixtures::__private::environment(__all))
+            quote_spanned!(input.span()=> &::target_fixtures::__private::environment(#all))
         }
-        EventParameter::Targets(None) => quote_spanned!(input.span()=> __all),
+        EventParameter::Targets(None) => quote_spanned!(input.span()=> #all),
         EventParameter::Targets(Some(PlatformType { ty, .. })) => {
-            quote_spanned!(input.span()=> &*::target_fixtures::__private::all_typed::<#ty>(__all)?)
+            quote_spanned!(input.span()=> &*::target_fixtures::__private::all_typed::<#ty>(#all)?)
         }
     }
 }

@@ -17,8 +17,8 @@ pub trait TargetEvent: Sync {
     /// The name of the function.
     fn name(&self) -> &'static str;
 
-    /// The path: `hello::start_playback`.
-    fn path(&self) -> &'static str;
+    /// The place of the function: `tests/hello.rs:7`.
+    fn source(&self) -> &'static str;
 
     /// The fixtures that the event takes.
     fn needs(&self) -> Vec<&'static dyn Registered>;
@@ -125,9 +125,10 @@ pub(super) fn event(name: &str) -> Result<&'static dyn TargetEvent, String> {
         [one] => Ok(*one),
         [] => Err(format!("event `{name}` not found in this test binary")),
         several => {
-            let paths: Vec<_> = several.iter().map(|event| event.path()).collect();
-            let paths = paths.join("`, `");
-            Err(format!("several events are named `{name}`: `{paths}`"))
+            let mut places: Vec<_> = several.iter().map(|event| event.source()).collect();
+            places.sort_unstable();
+            let places = places.join(", ");
+            Err(format!("several events are named `{name}`: {places}"))
         }
     }
 }

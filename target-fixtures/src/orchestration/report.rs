@@ -13,7 +13,8 @@ use std::{
 /// A report of an event.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EventReport {
-    /// The name of the event; empty if it was reported on a thread that the event started.
+    /// The name of the event: `play`, or `play#2` for the second event of this name in the description. Empty if it was
+    /// reported on a thread that the event started.
     pub event: String,
     /// The time of the report.
     pub time: SystemTime,
@@ -175,7 +176,8 @@ impl Reporter {
         self.push(ReportContent::Error(text.into()));
     }
 
-    /// Records a measured value, as [`Target::metric`](crate::Target::metric) does.
+    /// Records a measured value, as [`Target::metric`](crate::Target::metric) does. An invalid name or value is a reported
+    /// error.
     pub fn record(&self, name: impl Into<String>, value: f64, unit: impl Into<String>) {
         let (name, unit) = (name.into(), unit.into());
         self.push(ReportContent::Value { name, value, unit });

@@ -22,9 +22,10 @@ use super::{
 use crate::{
     Target,
     fixture::{FixtureFailure, Fixtures, Registered},
+    metric::measured,
     subtest::{micros, micros_since_1970},
     target::fault_lasted_since,
-    wire::{BrokerRequest, EarlyEnd, Measurement, OrchestrationPlan, SubResult, VerdictKind},
+    wire::{BrokerRequest, EarlyEnd, OrchestrationPlan, PlannedEvent, SubResult, VerdictKind},
 };
 
 /// The longest time between two looks at the clocks.
@@ -55,6 +56,8 @@ pub(super) struct Runner {
     pub(super) plan: OrchestrationPlan,
     /// The functions of the plan's events, in its order.
     pub(super) events: Vec<&'static dyn TargetEvent>,
+    /// The names of the plan's events in reports: `play`, and `play#2` for the second one of this name.
+    pub(super) names: Vec<String>,
     /// The fixtures to set up, in this order.
     pub(super) needs: Vec<&'static dyn Registered>,
     pub(super) fixtures: Arc<Fixtures>,
@@ -166,8 +169,9 @@ impl Runner {
         let mut schedule = Schedule::new(&self.plan);
         let mut progress = self.progress_interval();
         while self.state().stop.is_none() {
-            let mut previous = None;
-            for due in schedule.take_due(clock.elapsed()) {
+            // One moment for both: what is due now is not upcoming.
+            let (elapsed, mut previous) = (clock.elapsed(), None);
+            for due in schedule.take_due(elapsed) {
                 if let Some(previous) = previous.replace(due.event) {
                     self.wait_for_begin(previous);
                 }
@@ -179,9 +183,8 @@ impl Runner {
                     text_of(slept)
                 ));
             }
-            let elapsed = clock.elapsed();
             if elapsed >= progress {
-                self.say_progress(&schedule, elapsed);
+                self.say(&self.progress(&schedule, elapsed));
                 progress = elapsed + self.progress_interval();
             }
             let next = schedule.next().unwrap_or(self.plan.duration);
@@ -230,7 +233,7 @@ impl Runner {
         };
         self.state().running.insert(event, running);
         let ours = Arc::clone(self);
-        let thread = thread::Builder::new().name(self.plan.events[event].name.clone());
+        let thread = thread::Builder::new().name(self.names[event].clone());
         let started = thread.spawn(move || ours.run_event(event));
         if let Err(error) = started {
             let message = format!("failed to start a thread: {error}");
@@ -241,12 +244,9 @@ impl Runner {
     }
 
     fn run_event(self: &Arc<Self>, event: usize) {
-        let (plan, now) = (
-            &self.plan.events[event],
-            (SystemTime::now(), Instant::now()),
-        );
-        report::is_thread_of(&plan.name);
-        let params = EventParams(plan.params.clone());
+        let now = (SystemTime::now(), Instant::now());
+        report::is_thread_of(&self.names[event]);
+        let params = EventParams(self.plan.events[event].params.clone());
         if let Some(running) = self.state().running.get_mut(&event) {
             running.has_begun = true;
         }
@@ -265,7 +265,7 @@ impl Runner {
         ended: Result<(), FixtureFailure>,
         (started, start): (SystemTime, Instant),
     ) {
-        let name = &self.plan.events[event].name;
+        let name = &self.names[event];
         let took = start.elapsed();
         let (verdict, message) = match ended {
             Ok(()) => (VerdictKind::Pass, None),
@@ -294,6 +294,7 @@ impl Runner {
         match (verdict, message) {
             (VerdictKind::Infra, _) => state.tally.cut(event),
             (VerdictKind::Fail, Some(text)) => self.count_error(&mut state, name, &text),
+            (VerdictKind::Skip, Some(reason)) => state.tally.excuse(event, &reason),
             _ => {}
         }
         state.tally.ran(event);
@@ -341,7 +342,7 @@ impl Runner {
     /// The names of the events that run, with the time they have run for.
     fn running(&self) -> Vec<String> {
         let running = |(event, running): (&usize, &RunningEvent)| {
-            let name = &self.plan.events[*event].name;
+            let name = &self.names[*event];
             format!("`{name}` (for {})", text_of(running.since.elapsed()))
         };
         self.state().running.iter().map(running).collect()
@@ -354,7 +355,7 @@ impl Runner {
         self.fixtures.provide::<kill_switch>(switch.clone());
         let mut stuck = Vec::new();
         let events = self.plan.events.iter().enumerate();
-        for (event, of) in events.filter(|(_, event)| event.at_teardown) {
+        for (event, _) in events.filter(|(_, event)| event.at_teardown) {
             if !self.start(event) {
                 continue;
             }
@@ -368,7 +369,7 @@ impl Runner {
                 switch.set();
             }
             if self.state().running.contains_key(&event) {
-                stuck.push(format!("`{}` (tear-down)", of.name));
+                stuck.push(format!("`{}` (tear-down)", self.names[event]));
             }
         }
         stuck
@@ -415,18 +416,19 @@ impl Runner {
             false => vec![event.clone(), kind.to_owned()],
         };
         let at = (time, Duration::ZERO);
+        let fail = |text: String| {
+            self.count_error(&mut self.state(), &event, &text);
+            self.tell_result(path("error"), VerdictKind::Fail, at, Some(text));
+        };
         match content {
             ReportContent::Info(text) => {
                 self.tell_result(path("info"), VerdictKind::Pass, at, Some(text));
             }
-            ReportContent::Error(text) => {
-                self.count_error(&mut self.state(), &event, &text);
-                self.tell_result(path("error"), VerdictKind::Fail, at, Some(text));
-            }
-            ReportContent::Value { name, value, unit } => {
-                let unit = Some(unit).filter(|unit| !unit.is_empty());
-                (self.tell)(BrokerRequest::Record(Measurement { name, value, unit }));
-            }
+            ReportContent::Error(text) => fail(text),
+            ReportContent::Value { name, value, unit } => match measured(name, value, unit) {
+                Ok(measurement) => (self.tell)(BrokerRequest::Record(measurement)),
+                Err(error) => fail(error.to_string()),
+            },
         }
     }
 
@@ -451,11 +453,15 @@ impl Runner {
     fn end(&self, elapsed: Duration, stuck: &[String]) -> OrchestrationEnd {
         let (plan, at) = (&self.plan, (SystemTime::now(), Duration::ZERO));
         let state = self.state();
-        let names = plan.events.iter().map(|event| event.name.as_str());
-        for (name, skipped) in state.tally.skipped(names.clone()) {
-            eprintln!("{name}: {skipped}");
-            let path = vec![name.to_owned(), "skipped".to_owned()];
-            self.tell_result(path, VerdictKind::Skip, at, Some(skipped));
+        for (event, name) in self.names.iter().enumerate() {
+            if let Some(excused) = state.tally.excused(event) {
+                self.say(&format!("{name}: {excused}"));
+            }
+            if let Some(skipped) = state.tally.skipped(event) {
+                self.say(&format!("{name}: {skipped}"));
+                let path = vec![name.clone(), "skipped".to_owned()];
+                self.tell_result(path, VerdictKind::Skip, at, Some(skipped));
+            }
         }
         let mut reasons = Vec::new();
         let after = format!("after {} of {}", text_of(elapsed), text_of(plan.duration));
@@ -471,7 +477,7 @@ impl Runner {
         if !stuck.is_empty() {
             reasons.push(format!("events did not end: {}", stuck.join(", ")));
         }
-        reasons.extend(state.tally.failure(names));
+        reasons.extend(state.tally.failure(&self.names));
         let failure = match reasons.is_empty() {
             true => None,
             false => Some(format!(
@@ -493,17 +499,18 @@ impl Runner {
             .mul_f64(self.plan.time_scale)
     }
 
-    fn say_progress(&self, schedule: &Schedule, elapsed: Duration) {
+    /// The line of progress: the elapsed time, the total, and the next events.
+    fn progress(&self, schedule: &Schedule, elapsed: Duration) -> String {
         let mut next: Vec<_> = schedule.upcoming().collect();
         next.sort_by_key(|(_, at)| *at);
         let next = next.iter().take(3).map(|(event, at)| {
-            let name = &self.plan.events[*event].name;
+            let name = &self.names[*event];
             format!("{name} in {}", text_of(at.saturating_sub(elapsed)))
         });
         let next: Vec<_> = next.collect();
         let total = text_of(self.plan.duration);
         let line = format!("{} of {total}, next: {}", text_of(elapsed), next.join(", "));
-        self.say(line.trim_end_matches(", next: "));
+        line.trim_end_matches(", next: ").to_owned()
     }
 
     /// Shows a line in the test's output and on the terminal of the run.
@@ -516,6 +523,22 @@ impl Runner {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Returns the names of events in reports, each different.
+pub(super) fn names_of(events: &[PlannedEvent]) -> Vec<String> {
+    let name = |(number, event): (usize, &PlannedEvent)| {
+        let name = &event.name;
+        match events[..number]
+            .iter()
+            .filter(|one| one.name == *name)
+            .count()
+        {
+            0 => name.clone(),
+            before => format!("{name}#{}", before + 1),
+        }
+    };
+    events.iter().enumerate().map(name).collect()
 }
 
 /// The text of a reason to end early.

@@ -13,7 +13,7 @@ pub(super) struct EventTally {
     first_errors: Vec<String>,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Runs {
     ended: u64,
     /// Runs that did not start, since the previous one was still going.
@@ -22,6 +22,8 @@ struct Runs {
     late: u64,
     /// Runs that a broken link cut.
     cut: u64,
+    /// Runs that skipped themselves, and the first reason.
+    excused: Option<(u64, String)>,
 }
 
 /// The reason that a run did not start.
@@ -34,12 +36,16 @@ pub(super) enum SkippedRun {
 }
 
 impl Runs {
-    fn skipped(self) -> u64 {
+    fn skipped(&self) -> u64 {
         self.busy + self.late
     }
 
+    fn all(&self) -> u64 {
+        self.ended + self.skipped()
+    }
+
     /// The reason of the skipped runs; `None` if there are none.
-    fn reason(self) -> Option<String> {
+    fn reason(&self) -> Option<String> {
         let busy = "the previous run was still going";
         let late = "this process was stopped or too slow to start them";
         match (self.busy, self.late) {
@@ -68,6 +74,12 @@ impl EventTally {
         self.runs.entry(event).or_default().cut += 1;
     }
 
+    pub(super) fn excuse(&mut self, event: usize, reason: &str) {
+        let reason = || reason.trim().lines().next().unwrap_or_default().to_owned();
+        let excused = &mut self.runs.entry(event).or_default().excused;
+        excused.get_or_insert_with(|| (0, reason())).0 += 1;
+    }
+
     pub(super) fn error(&mut self, event: &str, text: &str) {
         self.errors += 1;
         if self.first_errors.len() < KEPT {
@@ -77,33 +89,30 @@ impl EventTally {
         }
     }
 
-    /// The events with skipped runs, and how many.
-    pub(super) fn skipped<'a>(
-        &self,
-        names: impl Iterator<Item = &'a str>,
-    ) -> Vec<(&'a str, String)> {
-        let skipped = names.enumerate().filter_map(|(event, name)| {
-            let runs = self.runs.get(&event)?;
-            let (skipped, all) = (runs.skipped(), runs.ended + runs.skipped());
-            let reason = runs.reason()?;
-            Some((name, format!("{skipped} of {all} runs skipped: {reason}")))
-        });
-        skipped.collect()
+    /// The note about runs of an event that did not start, if there were some.
+    pub(super) fn skipped(&self, event: usize) -> Option<String> {
+        let runs = self.runs.get(&event)?;
+        let (skipped, all) = (runs.skipped(), runs.all());
+        let reason = runs.reason()?;
+        Some(format!("{skipped} of {all} runs skipped: {reason}"))
+    }
+
+    /// The note about runs of an event that skipped themselves, if there were some, with the first reason.
+    pub(super) fn excused(&self, event: usize) -> Option<String> {
+        let runs = self.runs.get(&event)?;
+        let (number, reason) = runs.excused.as_ref()?;
+        let all = runs.all();
+        Some(format!("{number} of {all} runs skipped: {reason}"))
     }
 
     /// The message of the failure, if there were errors.
-    pub(super) fn failure<'a>(&self, names: impl Iterator<Item = &'a str>) -> Option<String> {
-        let mut lines = Vec::new();
-        for (event, name) in names.enumerate() {
-            let runs = self.runs.get(&event).copied().unwrap_or_default();
-            if runs.cut > 0 {
-                let of = runs.ended;
-                lines.push(format!(
-                    "{} of {of} runs of `{name}` cut by a broken link",
-                    runs.cut
-                ));
-            }
-        }
+    pub(super) fn failure(&self, names: &[String]) -> Option<String> {
+        let cut = self.runs.iter().filter(|(_, runs)| runs.cut > 0);
+        let line = |(event, runs): (&usize, &Runs)| {
+            let (cut, of, name) = (runs.cut, runs.ended, &names[*event]);
+            format!("{cut} of {of} runs of `{name}` cut by a broken link")
+        };
+        let mut lines: Vec<_> = cut.map(line).collect();
         if self.errors > 0 {
             let errors = if self.errors == 1 { "error" } else { "errors" };
             lines.push(format!("{} {errors} reported:", self.errors));
@@ -123,25 +132,30 @@ mod tests {
 
     #[test]
     fn a_failure_lists_the_first_errors() {
-        let names = || ["play", "collect"].into_iter();
+        let names = ["play".to_owned(), "collect".to_owned()];
         let mut tally = EventTally::default();
         tally.ran(0);
-        assert_eq!(tally.failure(names()), None);
-        assert_eq!(tally.skipped(names()), []);
+        assert_eq!(tally.failure(&names), None);
+        assert_eq!((tally.skipped(0), tally.excused(0)), (None, None));
         tally.skip(0, SkippedRun::Busy, 3);
         tally.skip(0, SkippedRun::Late, 0);
+        tally.excuse(0, "no fault\nhere");
+        tally.excuse(0, "another reason");
         tally.cut(1);
         tally.ran(1);
         for number in 0..25 {
             tally.error("play", &format!("stalled\n{number}"));
         }
-        let skipped = "3 of 4 runs skipped: the previous run was still going".to_owned();
-        assert_eq!(tally.skipped(names()), [("play", skipped)]);
+        let skipped = "3 of 4 runs skipped: the previous run was still going";
+        assert_eq!(tally.skipped(0).as_deref(), Some(skipped));
         tally.skip(0, SkippedRun::Late, 2);
         let both = "5 of 6 runs skipped: the previous run was still going (3), or this process was stopped or too slow to start \
                     them (2)";
-        assert_eq!(tally.skipped(names()), [("play", both.to_owned())]);
-        let failure = tally.failure(names()).expect("a failure");
+        assert_eq!(tally.skipped(0).as_deref(), Some(both));
+        let excused = "2 of 6 runs skipped: no fault";
+        assert_eq!(tally.excused(0).as_deref(), Some(excused));
+        assert_eq!((tally.skipped(1), tally.excused(1)), (None, None));
+        let failure = tally.failure(&names).expect("a failure");
         let start = "1 of 1 runs of `collect` cut by a broken link\n25 errors reported:\n  play: stalled\n    0\n";
         assert!(failure.starts_with(start), "{failure}");
         assert!(failure.ends_with("and 5 more"), "{failure}");

@@ -182,10 +182,6 @@ impl Faults<'_> {
     /// As [`link_cut`](Self::link_cut); [`ErrorKind::Request`] for another number.
     #[track_caller]
     pub fn link_loss(&self, share: f64) -> Result<ActiveFault> {
-        if share.is_nan() {
-            let message = "lose frames: the share is not a number";
-            return Err(TargetError::new(ErrorKind::Request, message)).placed();
-        }
         self.begin(Fault::LinkLoss { share }).placed()
     }
 
@@ -202,17 +198,17 @@ impl Faults<'_> {
 
     fn cause(&self, fault: Fault) -> Result<()> {
         let (target, kind) = (self.0, fault.kind());
-        if !target.allows(kind) {
-            let (name, platform) = (target.name(), target.platform());
-            let reason = format!(
-                "fault `{kind}` is not allowed on target `{name}` of platform `{platform}`: `faults = [\"{kind}\"]` allows it"
-            );
-            return Err(skip(reason));
-        }
         if kind.is_of_links() && target.instance.links.is_empty() {
             let name = target.name();
             let reason = format!(
                 "fault `{kind}` needs a network of an environment: target `{name}` has only its management link"
+            );
+            return Err(skip(reason));
+        }
+        if !target.allows(kind) {
+            let (name, platform) = (target.name(), target.platform());
+            let reason = format!(
+                "fault `{kind}` is not allowed on target `{name}` of platform `{platform}`: `faults = [\"{kind}\"]` allows it"
             );
             return Err(skip(reason));
         }
@@ -273,119 +269,41 @@ macro_rules! fault_events {
             Ok(target.faults().power_cut()?)
         }
 
-        /// Stops the machine for a time.
-        #[$crate::target_event]
-        fn pause_target(
-            targets: &[$crate::Target],
-            kill_switch: &$crate::orchestration::KillSwitch,
-            machine: Option<String>,
-            seconds: f64,
-        ) -> $crate::Result<()> {
-            let target = $crate::__private::machine_of(targets, machine.as_deref())?;
-            let fault = target.faults().pause()?;
-            $crate::__private::last(fault, kill_switch, seconds)
-        }
-
-        /// Sets the clock for a time.
-        #[$crate::target_event]
-        fn jump_clock(
-            targets: &[$crate::Target],
-            kill_switch: &$crate::orchestration::KillSwitch,
-            machine: Option<String>,
-            seconds: f64,
-            by: i64,
-        ) -> $crate::Result<()> {
-            let target = $crate::__private::machine_of(targets, machine.as_deref())?;
-            let fault = target.faults().clock_jump(by)?;
-            $crate::__private::last(fault, kill_switch, seconds)
-        }
-
-        /// Lets the clock drift for a time.
-        #[$crate::target_event]
-        fn drift_clock(
-            targets: &[$crate::Target],
-            kill_switch: &$crate::orchestration::KillSwitch,
-            machine: Option<String>,
-            seconds: f64,
-            every: u32,
-            gains: bool,
-        ) -> $crate::Result<()> {
-            let target = $crate::__private::machine_of(targets, machine.as_deref())?;
-            let fault = target.faults().clock_drift(every, gains)?;
-            $crate::__private::last(fault, kill_switch, seconds)
-        }
-
-        /// Fills a disk for a time.
-        #[$crate::target_event]
-        fn fill_disk(
-            targets: &[$crate::Target],
-            kill_switch: &$crate::orchestration::KillSwitch,
-            machine: Option<String>,
-            seconds: f64,
-            folder: String,
-        ) -> $crate::Result<()> {
-            let target = $crate::__private::machine_of(targets, machine.as_deref())?;
-            let fault = target.faults().disk_full(folder)?;
-            $crate::__private::last(fault, kill_switch, seconds)
-        }
-
-        /// Holds memory for a time.
-        #[$crate::target_event]
-        fn press_memory(
-            targets: &[$crate::Target],
-            kill_switch: &$crate::orchestration::KillSwitch,
-            machine: Option<String>,
-            seconds: f64,
-            mebibytes: u32,
-        ) -> $crate::Result<()> {
-            let target = $crate::__private::machine_of(targets, machine.as_deref())?;
-            let fault = target.faults().memory_pressure(mebibytes)?;
-            $crate::__private::last(fault, kill_switch, seconds)
-        }
-
-        /// Cuts the links to networks for a time.
-        #[$crate::target_event]
-        fn cut_link(
-            targets: &[$crate::Target],
-            kill_switch: &$crate::orchestration::KillSwitch,
-            machine: Option<String>,
-            seconds: f64,
-        ) -> $crate::Result<()> {
-            let target = $crate::__private::machine_of(targets, machine.as_deref())?;
-            let fault = target.faults().link_cut()?;
-            $crate::__private::last(fault, kill_switch, seconds)
-        }
-
-        /// Delays frames for a time.
-        #[$crate::target_event]
-        fn delay_link(
-            targets: &[$crate::Target],
-            kill_switch: &$crate::orchestration::KillSwitch,
-            machine: Option<String>,
-            seconds: f64,
-            millis: u64,
-        ) -> $crate::Result<()> {
-            let target = $crate::__private::machine_of(targets, machine.as_deref())?;
-            let fault = target
-                .faults()
-                .link_delay(::core::time::Duration::from_millis(millis))?;
-            $crate::__private::last(fault, kill_switch, seconds)
-        }
-
-        /// Loses frames for a time.
-        #[$crate::target_event]
-        fn lose_frames(
-            targets: &[$crate::Target],
-            kill_switch: &$crate::orchestration::KillSwitch,
-            machine: Option<String>,
-            seconds: f64,
-            share: f64,
-        ) -> $crate::Result<()> {
-            let target = $crate::__private::machine_of(targets, machine.as_deref())?;
-            let fault = target.faults().link_loss(share)?;
-            $crate::__private::last(fault, kill_switch, seconds)
+        $crate::fault_events! { @lasting
+            /// Stops the machine for a time.
+            pause_target() |faults| faults.pause();
+            /// Sets the clock for a time.
+            jump_clock(by: i64) |faults| faults.clock_jump(by);
+            /// Lets the clock drift for a time.
+            drift_clock(every: u32, gains: bool) |faults| faults.clock_drift(every, gains);
+            /// Fills a disk for a time.
+            fill_disk(folder: String) |faults| faults.disk_full(folder);
+            /// Holds memory for a time.
+            press_memory(mebibytes: u32) |faults| faults.memory_pressure(mebibytes);
+            /// Cuts the links to networks for a time.
+            cut_link() |faults| faults.link_cut();
+            /// Delays frames for a time.
+            delay_link(millis: u64) |faults| {
+                faults.link_delay(::core::time::Duration::from_millis(millis))
+            };
+            /// Loses frames for a time.
+            lose_frames(share: f64) |faults| faults.link_loss(share);
         }
     };
+    (@lasting $($(#[$doc:meta])* $name:ident($($param:ident: $type:ident),*) $cause:expr;)*) => { $(
+        $(#[$doc])*
+        #[$crate::target_event]
+        fn $name(
+            targets: &[$crate::Target],
+            kill_switch: &$crate::orchestration::KillSwitch,
+            machine: Option<String>,
+            seconds: f64,
+            $($param: $type),*
+        ) -> $crate::Result<()> {
+            let target = $crate::__private::machine_of(targets, machine.as_deref())?;
+            $crate::__private::cause_for(seconds, kill_switch, target.faults(), $cause)
+        }
+    )* };
 }
 
 /// Returns the machine of a ready-made event: the one of this name in the environment, or the only one.
@@ -403,21 +321,21 @@ pub fn machine_of(targets: &[Target], name: Option<&str>) -> Result<Target> {
     }
 }
 
-/// Lets a fault of a ready-made event last for a time, or until the event must end.
+/// Causes the fault of a ready-made event for a time, or until the event must end.
 ///
 /// # Errors
-/// As [`ActiveFault::end`]; [`ErrorKind::Request`] for a time that is none.
-pub fn last(
-    fault: ActiveFault,
-    kill_switch: &crate::orchestration::KillSwitch,
+/// As those of the fault; [`ErrorKind::Request`] for an invalid time.
+pub fn cause_for<'t>(
     seconds: f64,
+    kill_switch: &crate::orchestration::KillSwitch,
+    faults: Faults<'t>,
+    cause: impl FnOnce(Faults<'t>) -> Result<ActiveFault>,
 ) -> crate::Result<()> {
     let time = Duration::try_from_secs_f64(seconds).map_err(|error| {
-        TargetError::new(
-            ErrorKind::Request,
-            format!("wait for {seconds} seconds: {error}"),
-        )
+        let message = format!("wait for {seconds} seconds: {error}");
+        TargetError::new(ErrorKind::Request, message)
     })?;
+    let fault = cause(faults)?;
     kill_switch.wait(time);
     Ok(fault.end()?)
 }

@@ -44,6 +44,7 @@ pub enum Fault {
     /// Frames are lost on the links to the networks of the environment.
     LinkLoss {
         /// The share of frames, from 0 to 1, in each direction.
+        #[serde(deserialize_with = "super::any_number")]
         share: f64,
     },
 }
@@ -126,6 +127,15 @@ impl fmt::Display for FaultKind {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_that_json_lacks_reach_the_broker() {
+        for share in [f64::NAN, f64::INFINITY] {
+            let text = serde_json::json!(Fault::LinkLoss { share }).to_string();
+            let read = serde_json::from_str(&text).expect("a fault");
+            assert!(matches!(read, Fault::LinkLoss { share } if share.is_nan()));
+        }
+    }
 
     #[test]
     fn names_are_those_in_playbooks() {

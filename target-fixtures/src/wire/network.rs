@@ -21,6 +21,7 @@ pub enum NetworkAct {
     /// Loses frames.
     Loss {
         /// The share of frames, from 0 to 1.
+        #[serde(deserialize_with = "super::any_number")]
         share: f64,
     },
     /// Limits the rate of each machine.

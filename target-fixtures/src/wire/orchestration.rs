@@ -53,13 +53,13 @@ pub struct PlannedEvent {
     pub params: Map<String, Value>,
 }
 
-/// An argument of an event that its function does not accept.
+/// An event of a plan that the test binary does not accept, or one of its arguments.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct InvalidParam {
+pub struct InvalidEvent {
     /// The position of the event in the plan.
     pub event: usize,
-    /// The name of the parameter.
-    pub param: String,
+    /// The name of the parameter; `None` if the reason is about the event itself.
+    pub param: Option<String>,
     /// The reason: ``missing``, ``invalid type: string "x", expected u32``.
     pub reason: String,
 }

@@ -23,6 +23,17 @@ fn unlinked(_target: &Target, _device: &str) -> Result<()> {
     ledger("down linked_device")
 }
 
+/// An event whose name another one has too.
+#[target_event]
+fn again() {}
+
+mod other {
+    use target_fixtures::prelude::*;
+
+    #[target_event]
+    fn again() {}
+}
+
 /// Notes that it ran, and reports to the reporter of the test.
 #[target_event]
 fn linked(result_reporter: &Reporter) -> Result<()> {

@@ -21,6 +21,7 @@ orchestration!("panics", area = "timed");
 orchestration!("fails_fast", area = "timed");
 orchestration!("hangs", area = "timed");
 orchestration!("late", area = "timed");
+orchestration!("exits", area = "timed");
 orchestration!("lasts", area = "timed");
 orchestration!("spreads", area = "timed", roles = ["server", "client"]);
 
@@ -171,6 +172,11 @@ fn meets(env: &Environment) -> Result<()> {
 #[target_event]
 fn breaks() {
     panic!("broken on purpose");
+}
+
+#[target_event]
+fn exits_the_process() {
+    std::process::exit(0);
 }
 
 #[target_event]

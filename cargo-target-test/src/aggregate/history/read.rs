@@ -362,7 +362,7 @@ impl History {
     }
 
     /// Returns the newest results of the cases whose names contain `name`, newest first. Sub-results are included if
-    /// they did not pass, or if `name` has a `/`.
+    /// they did not pass, or if `name` has a `/`; of several with one path, one that did not pass, if any.
     ///
     /// # Errors
     /// If the file cannot be read.
@@ -375,7 +375,8 @@ impl History {
                 FROM ({of_cases}) AS results JOIN runs ON runs.id = results.run
                 UNION ALL
                 SELECT runs.run, attempts.ended, revision, binary, cases.name || '/' || path AS name,
-                       sub_results.verdict, message, max(sub_results.number), sub_results.took,
+                       sub_results.verdict, message,
+                       max(sub_results.number * 2 + (sub_results.verdict <> 'pass')) / 2, sub_results.took,
                        coalesce(lane, instances), 1, place, NULL, NULL, NULL
                 FROM sub_results
                 JOIN cases ON cases.id = sub_results.case_id JOIN runs ON runs.id = sub_results.run

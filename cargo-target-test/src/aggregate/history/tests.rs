@@ -535,6 +535,25 @@ fn each_case_has_a_last_result_of_its_own() {
     assert_eq!((verdict("new"), verdict("other")), (None, None));
 }
 
+#[test]
+fn of_many_results_with_one_path_a_failure_is_shown() {
+    let (_folder, path) = folder();
+    let run = Run::new(100, "a1", "d")
+        .sub_result("soak", "play", VerdictKind::Pass)
+        .sub_result("soak", "play", VerdictKind::Fail)
+        .sub_result("soak", "play", VerdictKind::Pass)
+        .attempt("soak", 1, Verdict::Fail, 1);
+    run.end().write(&path).expect("written");
+    let results = open(&path)
+        .results(REPOSITORY, "soak[x]/", 10)
+        .expect("read");
+    let shown: Vec<_> = results
+        .iter()
+        .map(|result| (result.attempts, result.verdict))
+        .collect();
+    assert_eq!(shown, [(1, Some(VerdictKind::Fail))]);
+}
+
 /// The feed of a killed run has cases that the run did not get to.
 #[test]
 fn a_killed_run_is_completed_once_from_its_feed() {

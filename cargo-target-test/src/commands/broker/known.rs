@@ -212,7 +212,9 @@ fn orchestration(
     descriptions.check(name, &inventory::known_events(records))?;
     match descriptions.plan(name, settings, 1.0) {
         Some(plan) => Ok(Some(Arc::new(plan))),
-        None => Err(Error::playbook(playbook::without_description(name))),
+        None => Err(Error::playbook(playbook::without_description(
+            name, settings,
+        ))),
     }
 }
 

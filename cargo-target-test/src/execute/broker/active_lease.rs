@@ -78,6 +78,8 @@ pub(in crate::execute) struct TestReports {
     pub(in crate::execute) expected: Option<String>,
     /// The message of the test's failure, and the loss of an instance or connection that the message reports.
     pub(in crate::execute) failed: Option<(String, Option<String>)>,
+    /// The name of the orchestration that has begun and not ended.
+    pub(in crate::execute) orchestration: Option<String>,
     /// Fixtures of this test alone that are not yet torn down.
     pub(super) fixtures: Vec<Up>,
     pub(in crate::execute) fixtures_took: FixtureTimes,

@@ -344,7 +344,10 @@ impl Server {
 /// Tells the runner the verdict, so that it can end.
 async fn tell(connection: &mut ClientConnection, result: &AttemptResult) -> io::Result<()> {
     let (verdict, reason) = result.verdict.to_wire();
-    let reason = reason.or_else(|| result.expected.clone());
+    // A test that failed with exit code 0 has not told why.
+    let untold = result.exit.as_ref().is_some_and(Exit::success);
+    let message = result.message.clone().filter(|_| untold);
+    let reason = reason.or_else(|| result.expected.clone()).or(message);
     let artifacts = result.artifacts.iter();
     let artifacts = artifacts.map(|folder| format!("artifacts: {}", folder.display()));
     let notes = result.findings.iter().cloned().chain(artifacts);

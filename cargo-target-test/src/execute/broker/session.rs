@@ -121,9 +121,16 @@ impl Client<'_> {
                 server.sub_result(attempt, result)
             }
             BrokerRequest::Orchestration => match held.orchestration() {
-                Some(plan) => Reply::Answer { value: json!(plan) },
+                Some(plan) => {
+                    held.said().orchestration = Some(plan.name.clone());
+                    Reply::Answer { value: json!(plan) }
+                }
                 None => Reply::Failed(request_failure("find the orchestration of this test")),
             },
+            BrokerRequest::OrchestrationEnded => {
+                held.said().orchestration = None;
+                Reply::Done
+            }
             BrokerRequest::ClockStarts => {
                 held.clock_starts();
                 Reply::Done

@@ -97,6 +97,7 @@ impl PassageRules {
             | BrokerRequest::Finished { .. }
             | BrokerRequest::Orchestration
             | BrokerRequest::AwaitStop
+            | BrokerRequest::OrchestrationEnded
             | BrokerRequest::ClockStarts
             | BrokerRequest::Stop { .. }
             | BrokerRequest::Progress { .. } => refused("this request"),

@@ -97,7 +97,10 @@ fn check(json: &str) -> Result<(), Box<Problem>> {
     if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(json) {
         let line = error.line().saturating_sub(1);
         let start: usize = json.split_inclusive('\n').take(line).map(str::len).sum();
-        let at = start + error.column().saturating_sub(1);
+        let at = match error.is_eof() {
+            true => json.len(),
+            false => start + error.column().saturating_sub(1),
+        };
         let message = error.to_string();
         let message = message.split(" at line ").next().unwrap_or_default();
         return Err(Box::new(Problem::new(message, at..at + 1)));
@@ -178,8 +181,8 @@ mod tests {
             ("  [1]", 2),
             ("  {\"a\": null}", 8),
             ("  {\n \"a\" 1}", 9),
-            ("  {\"a\": \"b", 9),
-            ("   ", 2),
+            ("  {\"a\": \"b", 10),
+            ("   ", 3),
         ] {
             let problem = to_toml(text).expect_err(text);
             assert_eq!(problem.start(), at, "{text}");

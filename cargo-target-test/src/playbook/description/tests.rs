@@ -23,7 +23,7 @@ fn read_text(file: &str, text: &str) -> Result<Descriptions> {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join(file);
     std::fs::write(&path, text).expect("a description");
-    Descriptions::of_files(vec![path])
+    Descriptions::of_files(vec![path], Vec::new())
 }
 
 fn plan_of(file: &str, text: &str) -> OrchestrationPlan {
@@ -152,18 +152,15 @@ fn defaults_are_those_of_the_book() {
 #[test]
 fn wrong_descriptions_have_golden_errors() {
     let mut paths = files_of(&folder()).expect("descriptions");
-    paths.retain(|path| {
-        path.file_name()
-            .is_some_and(|name| name.to_string_lossy().starts_with("bad-"))
-    });
-    assert!(paths.len() >= 9);
+    paths.retain(|path| is_description(path));
+    assert!(paths.len() >= 13);
     for path in paths {
         let name = path
             .file_stem()
             .unwrap_or_default()
             .to_string_lossy()
             .into_owned();
-        let read = Descriptions::of_files(vec![path.clone()]);
+        let read = Descriptions::of_files(vec![path.clone()], Vec::new());
         let error = read
             .and_then(|read| read.check(&name, &known()))
             .expect_err(&name);
@@ -184,17 +181,46 @@ fn wrong_descriptions_have_golden_errors() {
 }
 
 #[test]
+fn a_byte_order_mark_is_not_content() {
+    let json = "\u{feff}{ \"test_name\": \"one\", \"duration\": \"1s\", \"events\": [{ \"name\": \"play\" }] }";
+    let toml = "\u{feff}test_name = \"one\"\nduration = \"1s\"\nevents = [{ name = \"play\" }]\n";
+    assert_eq!(plan_of("one.json", json), plan_of("one.toml", toml));
+}
+
+#[test]
+fn files_of_other_formats_are_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in ["README.md", "a.yaml", "b.json5", "c.JSON", "notes"] {
+        std::fs::write(folder.path().join(name), "").expect("a file");
+    }
+    let settings = OrchestrationSettings {
+        folders: vec![folder.path().to_owned()],
+        ..OrchestrationSettings::default()
+    };
+    let read = Descriptions::read(&settings).unwrap_or_else(|error| panic!("{error}"));
+    let notes: Vec<_> = read.notes().collect();
+    assert_eq!(notes.len(), 3, "{notes:?}");
+    for (note, name) in notes.iter().zip(["a.yaml", "b.json5", "c.JSON"]) {
+        assert!(note.contains(&format!("/{name}` is ignored")), "{note}");
+    }
+}
+
+#[test]
 fn a_refused_argument_is_shown_at_its_place() {
     let text = "{\n \"test_name\": \"one\", \"duration\": \"1s\",\n \"events\": [{ \"name\": \"play\", \"params\": { \"count\": \"x\" } }]\n}";
     let read = read_text("one.json", text).unwrap_or_else(|error| panic!("{error}"));
-    let invalid = |param: &str, reason: &str| InvalidParam {
+    let invalid = |param: Option<&str>, reason: &str| InvalidEvent {
         event: 0,
-        param: param.to_owned(),
+        param: param.map(ToOwned::to_owned),
         reason: reason.to_owned(),
     };
     let all = [
-        invalid("count", "invalid type: string \"x\", expected u32"),
-        invalid("video_path", "missing"),
+        invalid(
+            None,
+            "several events are named `play`: tests/a.rs:3, src/lib.rs:9",
+        ),
+        invalid(Some("count"), "invalid type: string \"x\", expected u32"),
+        invalid(Some("video_path"), "missing"),
     ];
     let error = read.refuse("one", &all).expect_err("refused").to_string();
     assert!(
@@ -203,6 +229,10 @@ fn a_refused_argument_is_shown_at_its_place() {
     );
     assert!(
         error.contains("`video_path` of event `play`: missing"),
+        "{error}"
+    );
+    assert!(
+        error.starts_with("several events are named `play`: ") && error.contains("one.json:3:23"),
         "{error}"
     );
     read.refuse("one", &[]).expect("valid");
@@ -226,4 +256,6 @@ fn the_schema_has_the_keys_of_a_description() {
         schema["required"],
         serde_json::json!(["test_name", "events"])
     );
+    let text = schema.to_string();
+    assert!(!text.contains("null"), "the reader refuses it: {text}");
 }

@@ -9,7 +9,7 @@ use target_fixtures::wire::OrchestrationPlan;
 use super::Selection;
 use crate::{
     error::{Error, ErrorKind, Result},
-    execute::invalid_params,
+    execute::invalid_events,
     inventory::Inventory,
     plan,
     playbook::{self, Descriptions, OrchestrationSettings},
@@ -53,13 +53,20 @@ impl Orchestrations {
         descriptions.plan(name, &self.settings, self.time_scale)
     }
 
-    /// Notes about a key and about events that have no effect.
+    /// True if the orchestration has a description.
+    fn has_description(&self, name: &str) -> bool {
+        let mut names = self.descriptions.iter().flat_map(Descriptions::names);
+        names.any(|described| described == name)
+    }
+
+    /// Notes about a key, files and events that have no effect.
     fn ignored(&self) -> Vec<String> {
         let note = "`orchestration_sources` is ignored: events are compiled into the tests";
         let sources = self.settings.sources.iter().map(|_| note.to_owned());
+        let files = self.descriptions.iter().flat_map(Descriptions::notes);
         let descriptions = self.descriptions.iter();
         let never_run = descriptions.flat_map(Descriptions::never_run);
-        sources.chain(never_run).collect()
+        sources.chain(files).chain(never_run).collect()
     }
 
     /// Descriptions without a test, and tests without a description.
@@ -71,13 +78,32 @@ impl Orchestrations {
             Ok(descriptions) => descriptions.names().collect(),
             Err(_) => return Vec::new(),
         };
-        let without_test = described.iter().filter(|name| !tests.contains(name));
-        let without_test = without_test.map(|name| {
-            format!("description `{name}` has no test: add `orchestration!(\"{name}\");` to one")
-        });
+        let untested = described.iter().filter(|name| !tests.contains(name));
+        let untested = untested.map(|name| without_test(name));
         let undescribed = tests.iter().filter(|name| !described.contains(name));
-        let undescribed = undescribed.map(|name| playbook::without_description(name));
-        without_test.chain(undescribed).collect()
+        let undescribed =
+            undescribed.map(|name| playbook::without_description(name, &self.settings));
+        let mut unmatched: Vec<_> = untested.chain(undescribed).collect();
+        unmatched.dedup();
+        unmatched
+    }
+}
+
+/// The message for a description without a test.
+fn without_test(name: &str) -> String {
+    format!("description `{name}` has no test: add `orchestration!(\"{name}\");` to one")
+}
+
+/// Returns the hint about a name that is none of the known orchestrations.
+fn hint(name: &str, known: &[&str], is_described: bool, is_test: bool) -> String {
+    match known {
+        known if known.contains(&name) => {
+            format!("write `--run-orch {name}`; `--on` selects its targets")
+        }
+        _ if is_described => without_test(name),
+        _ if is_test => format!("`{name}` is an ordinary test: `cargo target-test {name}` runs it"),
+        [] => "none of the selected packages has an `orchestration!`".to_owned(),
+        known => playbook::nearest_or_all(name, known),
     }
 }
 
@@ -101,17 +127,22 @@ impl Selection {
     ///
     /// # Errors
     /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) for an unknown name.
-    pub(super) fn check_run_orch(inventory: &Inventory, names: &[String]) -> Result<()> {
+    pub(super) fn check_run_orch(
+        inventory: &Inventory,
+        orchestrations: &Orchestrations,
+        names: &[String],
+    ) -> Result<()> {
         let known = inventory.tests.iter();
         let known = known.filter_map(|test| test.declared().orchestration.as_deref());
         let known: Vec<_> = known.collect();
-        match names.iter().find(|name| !known.contains(&name.as_str())) {
-            Some(unknown) => {
-                let error = Error::usage(format!("unknown orchestration `{unknown}`"));
-                Err(error.with_hint(playbook::nearest_or_all(unknown, &known)))
-            }
-            None => Ok(()),
-        }
+        let Some(unknown) = names.iter().find(|name| !known.contains(&name.as_str())) else {
+            return Ok(());
+        };
+        // Perhaps the name of a case: `soak[local]`.
+        let name = unknown.split('[').next().unwrap_or_default();
+        let is_test = inventory.tests.iter().any(|test| test.name == name);
+        let hint = hint(name, &known, orchestrations.has_description(name), is_test);
+        Err(Error::usage(format!("unknown orchestration `{unknown}`")).with_hint(hint))
     }
 
     /// Keeps only the orchestrations of `--run-orch`, if it is given.
@@ -184,13 +215,15 @@ impl Selection {
         let descriptions = self.orchestrations.descriptions.as_ref();
         let descriptions = descriptions.map_err(Clone::clone)?;
         let Some(plan) = self.orchestrations.plan(name) else {
-            return Err(Error::playbook(playbook::without_description(name)));
+            let settings = &self.orchestrations.settings;
+            let message = playbook::without_description(name, settings);
+            return Err(Error::playbook(message));
         };
         let binary = self.inventory.binary_of(test);
         descriptions.check(name, &binary.known)?;
         let (path, start) = self.start_of(test, &self.users_runner()?);
         let directory: &Path = binary.cwd.as_std_path();
-        let invalid = invalid_params(&start, (&path, directory), &plan)?;
+        let invalid = invalid_events(&start, (&path, directory), &plan)?;
         descriptions.refuse(name, &invalid)
     }
 
@@ -224,5 +257,26 @@ impl Selection {
             count => format!("{count} orchestrations are valid"),
         });
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_name_has_a_hint() {
+        let known = &["soak", "play"][..];
+        for (name, known, is_described, is_test, expected) in [
+            ("saok", known, false, false, "did you mean `soak`?"),
+            ("x", known, false, false, "known: `soak`, `play`"),
+            ("soak", known, true, true, "write `--run-orch soak`"),
+            ("loop", known, true, false, "description `loop` has no test"),
+            ("smoke", known, false, true, "`smoke` is an ordinary test"),
+            ("soak", &[], false, false, "has an `orchestration!`"),
+        ] {
+            let hint = hint(name, known, is_described, is_test);
+            assert!(hint.contains(expected), "{hint}");
+        }
     }
 }

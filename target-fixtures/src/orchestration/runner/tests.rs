@@ -21,7 +21,7 @@ impl TargetEvent for Event {
         self.0
     }
 
-    fn path(&self) -> &'static str {
+    fn source(&self) -> &'static str {
         self.0
     }
 
@@ -86,6 +86,7 @@ fn run_for(
                 .expect("results")
                 .push(format!("{} = {}", value.name, value.value));
         }
+        BrokerRequest::Progress { text } => told.lock().expect("results").push(text),
         other => panic!("{other:?}"),
     };
     let end = runner(millis, fails_fast, events, tell).run();
@@ -110,6 +111,7 @@ fn runner(
     });
     Arc::new(Runner {
         events: leaked.collect(),
+        names: names_of(&plans),
         needs: Vec::new(),
         plan: OrchestrationPlan {
             name: "test".to_owned(),
@@ -174,8 +176,49 @@ fn events_run_until_the_end_and_all_their_reports_are_told() {
 fn a_run_that_is_still_going_skips_the_next_ones() {
     let (end, mut results) = run_for(1050, false, vec![(every(100, "play"), until_killed)]);
     results.sort();
-    assert_eq!(results, ["play/pass", "play/skipped/skip"]);
+    let skipped = "test: play: 10 of 11 runs skipped: the previous run was still going";
+    assert_eq!(results, ["play/pass", "play/skipped/skip", skipped]);
     assert_eq!(end.failure, None);
+}
+
+#[test]
+fn events_of_one_name_have_results_of_their_own_and_tell_why_they_skipped_themselves() {
+    let skips: Body = |_| Err(FixtureFailure::Skip("no such fault".to_owned()));
+    let events = vec![(planned("play"), report as Body), (planned("play"), skips)];
+    let (end, mut results) = run_for(100, false, events);
+    results.sort();
+    let expected = [
+        "frames = 25",
+        "play#2/skip",
+        "play/info/pass",
+        "play/pass",
+        "test: play#2: 1 of 1 runs skipped: no such fault",
+    ];
+    assert_eq!(results, expected);
+    assert_eq!(end.failure, None);
+}
+
+#[test]
+fn invalid_records_are_errors() {
+    let records: Body = |fixtures| {
+        let reporter = fixtures.get::<result_reporter>()?;
+        reporter.record("rate", f64::NAN, "1/s");
+        reporter.record(" ", 1.0, "");
+        reporter.record("rate", 1.0, "1/s\n");
+        Ok(())
+    };
+    let (end, mut results) = run_for(100, false, vec![(planned("records"), records)]);
+    results.sort();
+    let failed = "records/error/fail";
+    assert_eq!(results, [failed, failed, failed, "records/pass"]);
+    let failure = end.failure.expect("a failure");
+    for text in [
+        "`rate`: NaN is not a finite number",
+        "\" \": invalid name",
+        "invalid unit \"1/s\\n\"",
+    ] {
+        assert!(failure.contains(text), "{failure}");
+    }
 }
 
 #[test]
@@ -216,9 +259,7 @@ fn runs_due_at_once_are_counted() {
         .time_scale = 600.0;
     let end = runner.run();
     assert_eq!(end.failure, None);
-    let names = ["ticks"].into_iter();
-    let skipped = runner.state().tally.skipped(names);
-    let text = &skipped.first().expect("skipped runs").1;
+    let text = runner.state().tally.skipped(0).expect("skipped runs");
     assert!(text.contains(" of 60000 runs skipped: "), "{text}");
     assert!(text.contains("too slow to start them"), "{text}");
 }
@@ -255,6 +296,20 @@ fn an_early_end_has_a_reason() {
         // Only the tear-down event ran.
         assert_eq!(told.load(Ordering::Relaxed), 1);
     }
+}
+
+#[test]
+fn progress_names_events_that_are_still_to_come() {
+    let events = vec![
+        (every(1000, "play"), report as Body),
+        (every(3000, "collect"), report),
+    ];
+    let runner = runner(4000, false, events, |_| {});
+    let mut schedule = Schedule::new(&runner.plan);
+    let at = Duration::from_secs(2);
+    schedule.take_due(at);
+    let line = runner.progress(&schedule, at);
+    assert_eq!(line, "2s of 4s, next: play in 1s, collect in 1s");
 }
 
 #[test]
