@@ -27,7 +27,7 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, setrlimit};
 
 use self::pump::Pump;
 pub use self::{
-    marked::{Remains, has_variable, kill_marked, variables},
+    marked::{Remains, has_variable, kill_marked, kill_with_arguments, variables},
     sessions::SessionLog,
     signal::{code_of_signal, signal_name, signal_number, signal_of_code},
     table::{LeftProcess, user},

@@ -1,9 +1,22 @@
 //! Containers that do not start, and commands that the kernel ends in them.
 
-use std::fs;
+use std::{fs, os::unix::fs::PermissionsExt};
 
 use super::Lab;
-use crate::support::{Sshd, container::Engine, feed, here};
+use crate::support::{Sshd, container::Engine, feed, here, processes::running};
+
+/// An engine that is killed once podman's monitor of a new container runs. It notes the container's name.
+const CUT_SHORT: &str = r#"#!/bin/sh
+[ "$1" = run ] || exec ENGINE "$@"
+echo "$4" >>"$0.names"
+ENGINE "$@" &
+while kill -0 $! 2>/dev/null; do
+    for name in $(grep -lsx conmon /proc/[0-9]*/comm); do
+        if grep -qsazx -e "$4" "${name%comm}cmdline"; then kill -KILL $!; fi
+    done
+done
+exit 1
+"#;
 
 /// The container is well: the test is what failed.
 #[test]
@@ -80,4 +93,26 @@ fn the_output_of_a_failed_container_is_kept() {
     let text = consoles[0]["text"].as_str().unwrap_or_default();
     assert_eq!(text.trim_end(), "no license", "{events:?}");
     lab.run(&["--delete-targets"]).code(0);
+}
+
+/// Podman forgets a container whose start was cut short, and its monitor goes on.
+#[test]
+fn a_start_that_is_cut_short_leaves_no_process() {
+    let Some(engine) = here(Engine::start()) else {
+        return;
+    };
+    let program = engine.program().display().to_string();
+    let folder = tempfile::tempdir().expect("a folder");
+    let killed = folder.path().join("engine");
+    fs::write(&killed, CUT_SHORT.replace("ENGINE", &program)).expect("a script");
+    fs::set_permissions(&killed, PermissionsExt::from_mode(0o755)).expect("a script");
+    let target = engine.target("it");
+    let target = target.replace(&program, &killed.display().to_string());
+    let lab = Lab::new(&format!("{target}retries = 0\n"));
+    lab.run(&["quick[it]"]).code(69);
+    let names = fs::read_to_string(folder.path().join("engine.names")).expect("a name");
+    for name in names.lines() {
+        let left = running(|one| one.words().iter().any(|word| word == name));
+        assert!(left.is_empty(), "{name}: {left:?}");
+    }
 }

@@ -1,5 +1,5 @@
-//! Finds and kills what programs have left: by an environment variable, which child processes inherit, by their session,
-//! and by descent.
+//! Finds and kills what programs have left: by an environment variable, which child processes inherit, by their arguments, by
+//! their session, and by descent.
 //!
 //! Must not know what the variables mean.
 
@@ -28,10 +28,24 @@ pub fn kill_marked(name: &str, value: &str) -> Vec<LeftProcess> {
     Remains::of((name, value), None).kill(KILLED, &|_| {})
 }
 
-/// The remains of a program on this host: the processes that carry its mark in their environment, those of its session
-/// if it was cut short, and the descendants of all these.
+/// As [`kill_marked`], for the processes that have these arguments one after another.
+#[must_use = "what could not be killed still works"]
+pub fn kill_with_arguments(arguments: &[&str]) -> Vec<LeftProcess> {
+    let remains = Remains {
+        mark: ProcessMark {
+            file: "cmdline",
+            text: arguments.join("\0"),
+        },
+        sessions: Vec::new(),
+        known: BTreeMap::new(),
+    };
+    remains.kill(KILLED, &|_| {})
+}
+
+/// The remains of a program on this host: the processes that carry its mark, those of its session if it was cut short, and
+/// the descendants of all these.
 pub struct Remains {
-    mark: String,
+    mark: ProcessMark,
     sessions: Vec<Session>,
     /// Processes that were found before, with their start times. Their parents may have ended since.
     known: BTreeMap<i32, u64>,
@@ -42,12 +56,15 @@ impl Remains {
     /// sessions, with the variable's value as the tag.
     pub fn of((name, value): (&str, &str), log: Option<&SessionLog>) -> Self {
         // An empty value marks no process of ours.
-        let mark = match value {
+        let text = match value {
             "" => String::new(),
             value => format!("{name}={value}"),
         };
         Self {
-            mark,
+            mark: ProcessMark {
+                file: "environ",
+                text,
+            },
             sessions: log.map_or_else(Vec::new, |log| log.cut_short(value)),
             known: BTreeMap::new(),
         }
@@ -80,10 +97,7 @@ impl Remains {
     }
 
     fn find(&mut self) -> Vec<ProcessEntry> {
-        let marked: Vec<Pid> = match self.mark.as_str() {
-            "" => Vec::new(),
-            mark => marked(mark.as_bytes()).collect(),
-        };
+        let marked = self.mark.find();
         if marked.is_empty() && self.sessions.is_empty() && self.known.is_empty() {
             return Vec::new();
         }
@@ -103,6 +117,32 @@ impl Remains {
             .map(|process| (process.id(), process.started))
             .collect();
         found
+    }
+}
+
+/// The text by which processes are found.
+struct ProcessMark {
+    /// The file in `/proc/PID`, a list of texts that each end with a NUL.
+    file: &'static str,
+    /// A text of the list, or several; empty if no process has it.
+    text: String,
+}
+
+impl ProcessMark {
+    /// Returns the processes that have it.
+    fn find(&self) -> Vec<Pid> {
+        if self.text.is_empty() {
+            return Vec::new();
+        }
+        let text = format!("\0{}\0", self.text);
+        let is_marked = |list: &[u8]| {
+            // A program may have overwritten the last NUL.
+            let list = [b"\0", list, b"\0"].concat();
+            memchr::memmem::find(&list, text.as_bytes()).is_some()
+        };
+        let processes = processes_with(self.file);
+        let marked = processes.filter_map(|(pid, list)| is_marked(&list).then_some(pid));
+        marked.collect()
     }
 }
 
@@ -168,7 +208,7 @@ pub fn variables<const N: usize>(names: [&str; N]) -> Vec<[String; N]> {
         let value = all.find_map(|one| one.strip_prefix(name.as_bytes())?.strip_prefix(b"="))?;
         Some(String::from_utf8_lossy(value).into_owned())
     };
-    let environments = environments();
+    let environments = processes_with("environ");
     let mut all: Vec<_> = environments
         .filter(|(_, environment)| value(environment, names[0]).is_some())
         .map(|(_, environment)| names.map(|name| value(&environment, name).unwrap_or_default()))
@@ -178,14 +218,8 @@ pub fn variables<const N: usize>(names: [&str; N]) -> Vec<[String; N]> {
     all
 }
 
-fn marked(mark: &[u8]) -> impl Iterator<Item = Pid> {
-    let is_marked =
-        move |environment: &[u8]| environment.split(|byte| *byte == 0).any(|one| one == mark);
-    environments().filter_map(move |(pid, environment)| is_marked(&environment).then_some(pid))
-}
-
-/// The other processes of this host whose environment is readable, with it.
-fn environments() -> impl Iterator<Item = (Pid, Vec<u8>)> {
+/// The other processes of this host whose file in `/proc/PID` is readable, with its content.
+fn processes_with(file: &str) -> impl Iterator<Item = (Pid, Vec<u8>)> {
     let own = rustix::process::getpid();
     std::fs::read_dir("/proc")
         .into_iter()
@@ -193,9 +227,9 @@ fn environments() -> impl Iterator<Item = (Pid, Vec<u8>)> {
         .flatten()
         .filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?))
         .filter(move |pid| *pid != own)
-        .filter_map(|pid| {
-            let environment = std::fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero()));
-            Some((pid, environment.ok()?))
+        .filter_map(move |pid| {
+            let content = std::fs::read(format!("/proc/{}/{file}", pid.as_raw_nonzero()));
+            Some((pid, content.ok()?))
         })
 }
 
@@ -227,6 +261,17 @@ mod tests {
         assert!(kill_marked("TARGET_TEST_MARK", "a").is_empty());
         await_gone(&marked);
         assert!(alive(&other));
+        let id = std::process::id();
+        let (named, longer) = (format!("tt-{id}"), format!("tt-{id}0"));
+        let [named_pid, longer_pid] = [&named, &longer].map(|name| {
+            let mut command = sh("sh -c 'sleep 1000 & wait' sh -n \"$1\" >/dev/null & echo $!");
+            command.args(["sh", name]);
+            pid_of(command)
+        });
+        assert!(kill_with_arguments(&["-n", &named]).is_empty());
+        await_gone(&named_pid);
+        assert!(alive(&longer_pid));
+        assert!(kill_with_arguments(&["-n", &longer]).is_empty());
         kill(&other);
     }
 }

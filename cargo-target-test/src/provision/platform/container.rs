@@ -33,7 +33,7 @@ use super::{
 use crate::{
     connect::{ContainerReach, Reach, SshReach},
     error::{Error, Result},
-    process,
+    process::{self, LeftProcess},
     secret::{self, Lookup},
 };
 
@@ -394,6 +394,20 @@ fn ssh(engine: &Engine, spec: &ContainerSpec) -> Result<SshReach> {
 
 /// Removes the container, if it exists.
 fn remove(engine: &Engine, spec: &ContainerSpec) -> Result<()> {
+    remove_container(engine, spec)?;
+    // Podman forgets a container whose start was cut short, and leaves its monitor, `conmon`, and what that started.
+    let left = process::kill_with_arguments(&["-n", &spec.unique]);
+    match left.as_slice() {
+        [] => Ok(()),
+        left => Err(Error::infra(format!(
+            "processes of the container of `{}` still run: {}",
+            spec.instance,
+            LeftProcess::list(left)
+        ))),
+    }
+}
+
+fn remove_container(engine: &Engine, spec: &ContainerSpec) -> Result<()> {
     if !engine.has(&spec.unique)? {
         return Ok(());
     }
