@@ -23,8 +23,16 @@ const ELSEWHERE: &str = include_str!("crates/on_target/elsewhere.rs");
 const KILLS: &str = include_str!("crates/on_target/kills.rs");
 /// A test that uses its target.
 const USES: &str = r#"
+#[target_fixture(scope = "instance", tear_down = end)]
+fn shared(target: &Target) -> Result<String> {
+    Ok(target.run("echo up")?.stdout)
+}
+
+fn end(_: &Target, _: &String) {}
+
 #[target_test]
-fn uses(target: &Target) -> Result<()> {
+fn uses(target: &Target, shared: &String) -> Result<()> {
+    assert_eq!(shared.trim(), "up");
     // A file beside the package is one of the test's namespace.
     let beside = format!("{}.beside", env!("CARGO_MANIFEST_DIR"));
     std::fs::write(&beside, "of the test")?;
@@ -310,6 +318,16 @@ fn a_binary_is_sent_once_over_ssh() {
         .line_with(&["PASS", "is_reached[it]"]);
     assert!(!project.path("../on-target-ssh.beside").exists());
     assert!(sent().iter().all(|(_, path)| path.is_file()));
+    // So are the commands that served it, and the tear-down at the end of the run, where each has its login and a signal is late.
+    let late = "ForceCommand case $SSH_ORIGINAL_COMMAND in *perl*) exit 1 ;; *\"kill -KILL -\"*) sleep 1 ;; esac; \
+                exec /bin/sh -c \"$SSH_ORIGINAL_COMMAND\"";
+    let sshd = Sshd::with(
+        &names,
+        &format!("SetEnv TMPDIR={}\n{late}", temporary.display()),
+    );
+    let project = project.playbook(&sshd.playbook(&[("it", &names)]));
+    run(&project, &["-E", "test(uses)"]).code(0);
+    eventually("the end of the commands that served them", || !is_there());
 }
 
 /// The option, the scenario and the target decide, in this order; what cannot run there is refused before anything starts.

@@ -30,7 +30,7 @@ use crate::{
 const CHUNK: usize = 64 << 10;
 /// The maximum number of connections of one test at a time.
 const MOST: usize = 64;
-/// The time limit for the removal of the pipes.
+/// The time limit for the end of a channel.
 const CLOSE: Duration = Duration::from_secs(5);
 
 /// The channel of one test.
@@ -115,12 +115,14 @@ impl Channel {
         std::future::pending().await
     }
 
-    /// Removes the pipes.
+    /// Ends the command that prints the names, and removes the pipes. The command's end is awaited: the last channel of a run
+    /// closes just before the connection does.
     pub(super) async fn close(self) {
-        drop(self.asks);
+        let ended = tokio::time::timeout(CLOSE, self.asks.signal("KILL"));
         let remove = shell::close_channel(&self.folder);
-        // A machine that is lost has no pipes.
-        let _ = self.machine.run_within(&remove, Some(CLOSE)).await;
+        let removed = self.machine.run_within(&remove, Some(CLOSE));
+        // A machine that is lost has neither.
+        let _ = tokio::join!(ended, removed);
     }
 
     /// Relays one connection until the test closes it.
