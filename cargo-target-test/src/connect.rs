@@ -37,6 +37,7 @@ mod program;
 mod reach;
 mod remote;
 pub(crate) mod shell;
+mod shell_pool;
 pub mod ssh;
 mod ssh_client;
 pub mod ssh_config;
@@ -74,7 +75,7 @@ pub(crate) fn connect_logged(
             });
         }
         Reach::Ssh(reach) => return Arc::new(ssh::connect(instance, reach, Limits::default())),
-        Reach::Container(reach) => ExecProgram::Container(reach.clone()),
+        Reach::Container(reach) => ExecProgram::container(reach),
         Reach::Programs(reach) => ExecProgram::Programs(reach.as_ref().clone()),
         Reach::ByPlatform => ExecProgram::None,
     };

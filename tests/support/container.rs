@@ -59,13 +59,13 @@ impl Engine {
         }
     }
 
-    /// The same, with the C library of this host in its containers.
+    /// The same, with the C library and the Perl of this host in its containers.
     ///
     /// # Errors
     /// The reason that no container can run.
     pub(crate) fn with_glibc() -> Result<Self, String> {
         let mut this = Self::start()?;
-        this.rootfs.set_file_name("rootfs-glibc.tar");
+        this.rootfs.set_file_name("rootfs-perl.tar");
         let ours = std::env::current_exe().expect("the test binary");
         this.make_rootfs(&[ours.as_os_str()])?;
         Ok(this)

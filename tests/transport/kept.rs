@@ -1,6 +1,11 @@
 //! Kept shells: several commands in one login, which find what a login of their own would give them.
 
+use std::os::unix::fs::PermissionsExt;
+
+use cargo_target_test::{ErrorKind, connect::ContainerReach};
+
 use super::*;
+use crate::support::{Project, container::Engine, here};
 
 /// A server whose login shell counts the logins in its `.bashrc`.
 struct Host {
@@ -119,41 +124,43 @@ fn idle_kept_shells_end() {
     });
 }
 
+/// Scripts that show what a command sees, its end, and what it leaves behind.
+const SCRIPTS: &[&str] = &[
+    "[ $PPID -gt 1 ] && echo $0 $# $-",
+    "trap 'echo bye' EXIT; echo hi; exit 3",
+    "pwd; umask; ulimit -a; cat /proc/self/oom_score_adj; nice",
+    "env | grep -v -e ^SSH_CLIENT -e ^SSH_CONNECTION | sort; set | grep -c .",
+    "grep -e ^Sig[^Q] -e ^Cap -e Seccomp -e ^NoNew /proc/self/status",
+    "kill -9 $$; echo no",
+    "kill -TERM $$; echo no",
+    "kill -SEGV $$; echo no",
+    "trap 'echo term' TERM; kill 0; echo after",
+    "sh -c 'kill -9 $$'; echo $?",
+    "exit 137",
+    "exit 255",
+    "false",
+    "no-such-program",
+    "if",
+    "seq 200000 | head -c 1048576; seq 300000 | head -c 1048576 >&2",
+    "printf 'abc'; printf '\\000\\036\\377' >&2",
+    "exec >&-; echo no; exit 4",
+    "exec 2>&-; echo yes",
+    "cat; wc -c; read -r x; echo $?",
+    "ls /proc/self/fd; readlink /proc/self/fd/0; readlink /proc/self/fd/1 | tr -d 0-9; echo x >/dev/stderr",
+    "set -- $(cut -d' ' -f5 /proc/$$/stat); [ $1 = $PPID ] && echo the parent leads the group",
+    "exec setsid sh -c 'sleep 0.1; echo waited'",
+    "setsid sh -c 'echo waited'",
+    "sleep 300 >/dev/null 2>&1 & kill -9 $!; wait; echo gone",
+    "cd /no/such/folder; echo $?",
+    "tr '\\000' '\\n' </proc/$$/environ | grep TARGET_TEST_LEASE",
+    "trap '' PIPE; yes | head -n 1",
+    "yes | head -n 1",
+    "exec sh -c 'exit 9'",
+];
+
 /// The processes and streams that a command sees, its end, and the processes that it leaves behind.
 #[test]
 fn kept_commands_equal_fresh_ones() {
-    const SCRIPTS: &[&str] = &[
-        "[ $PPID -gt 1 ] && echo $0 $# $-",
-        "trap 'echo bye' EXIT; echo hi; exit 3",
-        "pwd; umask; ulimit -a; cat /proc/self/oom_score_adj; nice",
-        "env | grep -v -e ^SSH_CLIENT -e ^SSH_CONNECTION | sort; set | grep -c .",
-        "grep -e ^Sig[^Q] -e ^Cap -e Seccomp -e ^NoNew /proc/self/status",
-        "kill -9 $$; echo no",
-        "kill -TERM $$; echo no",
-        "kill -SEGV $$; echo no",
-        "trap 'echo term' TERM; kill 0; echo after",
-        "sh -c 'kill -9 $$'; echo $?",
-        "exit 137",
-        "exit 255",
-        "false",
-        "no-such-program",
-        "if",
-        "seq 200000 | head -c 1048576; seq 300000 | head -c 1048576 >&2",
-        "printf 'abc'; printf '\\000\\036\\377' >&2",
-        "exec >&-; echo no; exit 4",
-        "exec 2>&-; echo yes",
-        "cat; wc -c; read -r x; echo $?",
-        "ls /proc/self/fd; readlink /proc/self/fd/0; readlink /proc/self/fd/1 | tr -d 0-9; echo x >/dev/stderr",
-        "set -- $(cut -d' ' -f5 /proc/$$/stat); [ $1 = $PPID ] && echo the parent leads the group",
-        "exec setsid sh -c 'sleep 0.1; echo waited'",
-        "setsid sh -c 'echo waited'",
-        "sleep 300 >/dev/null 2>&1 & kill -9 $!; wait; echo gone",
-        "cd /no/such/folder; echo $?",
-        "tr '\\000' '\\n' </proc/$$/environ | grep TARGET_TEST_LEASE",
-        "trap '' PIPE; yes | head -n 1",
-        "yes | head -n 1",
-        "exec sh -c 'exit 9'",
-    ];
     on_hosts("", async |host, transport| {
         for script in SCRIPTS {
             let expected = fresh(&*transport, script).await;
@@ -454,4 +461,91 @@ fn shells_that_are_fresh_are_not_kept() {
         block_on(warm(&*transport));
         assert_eq!(host.logins() - before, 3);
     }
+}
+
+/// In a container, one `exec` of the engine serves several commands, until a folder on which they depend is another one.
+#[test]
+fn a_container_serves_commands_as_kept() {
+    let Some(engine) = here(Engine::with_glibc()) else {
+        return;
+    };
+    let workdir = "args = [\"--workdir=/srv\"]\n";
+    let project =
+        Project::new("kept-container").playbook(&format!("{}{workdir}", engine.target("it")));
+    project.run(&["up", "it"]).code(0);
+    // The folder of its record is mounted in it.
+    let find =
+        "grep -o 'overlay-containers/[0-9a-f]*' /proc/self/mountinfo | head -n 1 | cut -d / -f 2";
+    let id = project
+        .run(&["exec", "it-0", "--", "sh", "-c", find])
+        .code(0);
+    let container = id.stdout.trim().to_owned();
+    let calls = project.private("calls");
+    let counting = project.private("engine");
+    let text = format!(
+        "#!/bin/sh\necho >>{calls:?}\nexec {:?} \"$@\"\n",
+        engine.program()
+    );
+    fs::write(&counting, text).unwrap();
+    fs::set_permissions(&counting, fs::Permissions::from_mode(0o755)).unwrap();
+    let reach = Reach::Container(ContainerReach {
+        engine: counting.display().to_string(),
+        container: container.clone(),
+        user: None,
+    });
+    let calls = || {
+        fs::read_to_string(&calls)
+            .unwrap_or_default()
+            .lines()
+            .count()
+    };
+    let shells = || {
+        let all = engine.run(&["exec", &container, "ps", "-o", "args"]);
+        all.lines()
+            .filter(|line| line.starts_with("target-test shell"))
+            .count()
+    };
+    block_on(async {
+        let transport = connect::connect("it-0", &reach);
+        for number in 0..20 {
+            let said = run(&*transport, &format!("echo {number}")).await;
+            assert_eq!(said.text(), format!("{number}\n"));
+        }
+        // The first one shows what later ones start with.
+        assert_eq!(calls(), 2);
+        // The depth of shells is one less. An engine's `exec` sets the limit of open files at times.
+        let scripts = SCRIPTS.iter().filter(|script| !script.contains("ulimit"));
+        let scripts = scripts.map(|script| script.replace("env |", "env -u SHLVL |"));
+        let scripts: Vec<_> = scripts.collect();
+        let mut wanted = Vec::new();
+        for script in &scripts {
+            wanted.push(fresh(&*transport, script).await);
+        }
+        warm(&*transport).await;
+        for (script, wanted) in scripts.iter().zip(wanted) {
+            let said = run(&*transport, script).await;
+            assert!(
+                said == wanted,
+                "`{script}`: {said:.2000?}, not {wanted:.2000?}"
+            );
+        }
+        run(&*transport, "rmdir /srv && mkdir /srv").await;
+        let said = run(&*transport, "touch here && ls /srv").await;
+        assert_eq!(said.text(), "here\n");
+        warm(&*transport).await;
+        let mut command = line("sleep 1000");
+        command.timeout = Some(100);
+        let killed = finish(transport.exec(&command, &lease("any"), None)).await;
+        assert_eq!(killed.unwrap_err().kind(), ErrorKind::Timeout);
+        assert!(!run(&*transport, "ps").await.text().contains("sleep 1000"));
+        run(&*transport, "rm /bin/perl").await;
+        drop(transport);
+        eventually("the end of the shells", || shells() == 0).await;
+        let transport = connect::connect("it-0", &reach);
+        let before = calls();
+        warm(&*transport).await;
+        // One more, which did not find Perl.
+        assert_eq!(calls() - before, 4);
+    });
+    project.run(&["--delete-targets"]).code(0);
 }

@@ -195,6 +195,11 @@ impl ProcessGroup {
         }
     }
 
+    /// Leaves the group, which ends by itself with its input.
+    pub(super) fn leave(mut self) {
+        self.leader = None;
+    }
+
     fn signal(&self, name: &str) -> Result<()> {
         let number = process::signal_number(name).and_then(Signal::from_named_raw);
         let signal = number.ok_or_else(|| Error::usage(format!("unknown signal `{name}`")))?;

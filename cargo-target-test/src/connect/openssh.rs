@@ -16,14 +16,15 @@ use openssh::{OwningCommand, Session, Stdio};
 use tempfile::TempDir;
 use tokio::{
     net::UnixStream,
-    sync::{Mutex, mpsc},
+    sync::Mutex,
     time::{self, Instant},
 };
 
 use super::{
     CommandStdin, local,
     program::{ProgramEnd, StartedProgram},
-    shell::{self, KeptShell, WrappedLine},
+    shell::{self, WrappedLine},
+    shell_pool::ShellPool,
     ssh::{Endpoint, Limits},
     ssh_config::{self, SshConfig, Strict},
 };
@@ -48,8 +49,7 @@ const DEBUG: &str = "debug1: ";
 /// The masters of one host. A master refuses sessions beyond the server's `MaxSessions`; then one more is started.
 pub(super) struct OpenSsh {
     endpoint: Arc<Endpoint>,
-    /// Kept shells that serve no command.
-    shells: std::sync::Mutex<Vec<StartedProgram>>,
+    pub(super) shells: ShellPool,
     masters: Mutex<Vec<Arc<Master>>>,
 }
 
@@ -70,7 +70,7 @@ impl OpenSsh {
     pub(super) fn new(endpoint: &Arc<Endpoint>) -> Self {
         Self {
             endpoint: Arc::clone(endpoint),
-            shells: std::sync::Mutex::default(),
+            shells: ShellPool::new(Arc::clone(&endpoint.kept), endpoint.limits.channels),
             masters: Mutex::default(),
         }
     }
@@ -81,53 +81,10 @@ impl OpenSsh {
         wrapped: &WrappedLine,
         stdin: Option<CommandStdin>,
     ) -> Result<StartedProgram> {
-        // Stale shells count as sessions, too.
-        self.close_stale().await;
-        if let Some(request) = &wrapped.request
-            && let Some(program) = self.shell().await?
-        {
-            if let Some(requests) = &program.requests {
-                // Fails if the shell has ended.
-                let _ = requests.send(request.clone()).await;
-            }
-            return Ok(program);
-        }
-        self.open(&wrapped.line, stdin).await
-    }
-
-    /// Returns a kept shell, logging in if none is idle; `None` if a command must have a login of its own.
-    async fn shell(&self) -> Result<Option<StartedProgram>> {
-        let idle = sync::lock(&self.shells).pop();
-        let login = self.endpoint.kept.login();
-        let (None, Some(shell)) = (&idle, login) else {
-            return Ok(idle);
-        };
-        let (requests, stdin) = mpsc::channel(1);
-        Ok(Some(StartedProgram {
-            shell: Some(shell),
-            requests: Some(requests),
-            ..self.open(&shell::keep(), Some(stdin)).await?
-        }))
-    }
-
-    /// Closes the shells that may serve no more command.
-    async fn close_stale(&self) {
-        let kept = &self.endpoint.kept;
-        let is_current = |shell: &KeptShell| kept.is_current(shell);
-        let is_stale =
-            |program: &mut StartedProgram| !program.shell.as_ref().is_some_and(is_current);
-        let stale: Vec<_> = sync::lock(&self.shells).extract_if(.., is_stale).collect();
-        for program in stale {
-            program.close().await;
-        }
-    }
-
-    /// Keeps a shell for the next command.
-    pub(super) fn keep(&self, program: StartedProgram, shell: KeptShell) {
-        let mut shells = sync::lock(&self.shells);
-        if shells.len() < self.endpoint.limits.channels {
-            let shell = Some(shell);
-            shells.push(StartedProgram { shell, ..program });
+        let open = async |stdin| self.open(&shell::keep(), Some(stdin)).await;
+        match self.shells.start(wrapped, open).await? {
+            Some(program) => Ok(program),
+            None => self.open(&wrapped.line, stdin).await,
         }
     }
 

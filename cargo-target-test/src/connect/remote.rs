@@ -4,6 +4,7 @@
 //! processes itself: `process` does.
 
 use std::{
+    any::Any,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -24,12 +25,14 @@ use super::{
     CommandEvent, CommandOutput, CommandStdin, FileAccess, ProbeAnswer, Running, RunningEnd,
     SignalRequest, Transport, TransportFuture, input, local, own_command,
     program::{LINGER, ProgramEnd, StartedProgram},
-    shell, ssh,
+    shell::{self, KeptShell, KeptShells},
+    shell_pool::ShellPool,
+    ssh,
     ssh_client::SshClients,
     timed_out,
 };
 use crate::{
-    connect::{ContainerReach, ProgramReach},
+    connect::{ContainerReach, ProgramReach, Shells},
     error::{Error, ErrorKind, Result},
     process,
     secret::Bound,
@@ -38,6 +41,12 @@ use crate::{
 
 /// The timeout of killing a command.
 pub(super) const KILL: Duration = Duration::from_secs(10);
+
+/// The maximum number of idle kept shells in a container.
+const SHELLS: usize = 8;
+
+/// The exit code of a shell that does not find a program.
+const NOT_FOUND: i32 = 127;
 
 /// The hint if the program does not run lines.
 const NO_SHELL: &str = "commands are lines for a POSIX shell on the instance, `/bin/sh`; the program must run its last argument there";
@@ -51,11 +60,18 @@ const KILLED_OR_CLOSED: &str = ": its shell was killed, or the server closed the
 /// The program that runs a line in the instance's shell.
 #[derive(Clone)]
 pub(super) enum ExecProgram {
-    Container(ContainerReach),
+    Container(ContainerReach, Arc<ShellPool>),
     Programs(ProgramReach),
     Ssh(Arc<SshClients>),
     /// Only the platform can connect to the instance, and it does not.
     None,
+}
+
+impl ExecProgram {
+    pub(super) fn container(reach: &ContainerReach) -> Self {
+        let kept = Arc::new(KeptShells::new(Shells::Kept));
+        Self::Container(reach.clone(), Arc::new(ShellPool::new(kept, SHELLS)))
+    }
 }
 
 #[derive(Clone)]
@@ -87,6 +103,31 @@ pub(super) fn in_container(reach: &ContainerReach, tty: bool, line: &str) -> std
     command
 }
 
+/// Starts a shell in a container that is about to serve commands.
+fn start_shell(reach: &ContainerReach, stdin: CommandStdin) -> Result<StartedProgram> {
+    let mut command = in_container(reach, false, &shell::keep());
+    command.env_remove(env::LEASE);
+    let (child, group) = local::start(command, true)?;
+    // The engine keeps a record of a session whose program is killed.
+    group.leave();
+    Ok(of_child(child, Some(stdin), ()))
+}
+
+/// Follows a process, which reads `stdin`.
+fn of_child(
+    mut child: tokio::process::Child,
+    stdin: Option<CommandStdin>,
+    guard: impl Any + Send,
+) -> StartedProgram {
+    let pipe = child.stdin.take();
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let end = ProgramEnd {
+        exit: async move { child.wait().await.ok().map(local::exit) },
+        after_output: false,
+    };
+    StartedProgram::of_process(pipe, stdin, stdout, stderr, end, guard)
+}
+
 /// Creates a command for a user's program. Of this tool's variables, only the request is in its environment.
 pub(super) fn program(words: &[String], reach: &ProgramReach) -> Result<std::process::Command> {
     let mut words = words.iter();
@@ -114,6 +155,24 @@ impl RemoteTransport {
         }
     }
 
+    /// Returns the state of the kept shells, if commands run in such.
+    fn kept(&self) -> Option<&KeptShells> {
+        match &self.exec_program {
+            ExecProgram::Container(_, shells) => Some(&shells.kept),
+            ExecProgram::Ssh(clients) => Some(&clients.endpoint.kept),
+            _ => None,
+        }
+    }
+
+    /// Keeps a shell for the next command.
+    fn keep(&self, program: StartedProgram, shell: KeptShell) {
+        match &self.exec_program {
+            ExecProgram::Container(_, shells) => shells.keep(program, shell),
+            ExecProgram::Ssh(clients) => clients.keep(program, shell),
+            _ => {}
+        }
+    }
+
     /// Starts the program of a command.
     async fn start(
         &self,
@@ -123,7 +182,13 @@ impl RemoteTransport {
         purpose: Purpose,
     ) -> Result<StartedProgram> {
         let mut command = match &self.exec_program {
-            ExecProgram::Container(reach) => in_container(reach, false, &wrapped.line),
+            ExecProgram::Container(reach, shells) => {
+                let open = async |stdin| start_shell(reach, stdin);
+                if let Some(program) = shells.start(wrapped, open).await? {
+                    return Ok(program);
+                }
+                in_container(reach, false, &wrapped.line)
+            }
             ExecProgram::Programs(reach) => {
                 let mut command = program(&reach.exec, reach)?;
                 command.arg(&wrapped.line);
@@ -143,16 +208,8 @@ impl RemoteTransport {
             "" => command.env_remove(env::LEASE),
             lease => command.env(env::LEASE, lease),
         };
-        let (mut child, group) = local::start(command, stdin.is_some())?;
-        let pipe = child.stdin.take();
-        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        let end = ProgramEnd {
-            exit: async move { child.wait().await.ok().map(local::exit) },
-            after_output: false,
-        };
-        Ok(StartedProgram::of_process(
-            pipe, stdin, stdout, stderr, end, group,
-        ))
+        let (child, group) = local::start(command, stdin.is_some())?;
+        Ok(of_child(child, stdin, group))
     }
 
     /// As [`Transport::exec`].
@@ -190,9 +247,9 @@ impl RemoteTransport {
             timeout: command.timeout.map(Duration::from_millis),
             expires: within.and_then(|within| Instant::now().checked_add(within)),
             _fresh: self
-                .ssh()
+                .kept()
                 .filter(|_| shell::ends_shells(command))
-                .map(|clients| clients.endpoint.kept.close()),
+                .map(KeptShells::close),
         };
         tokio::spawn(follower.run(lease.to_owned(), stdin, signals));
         running
@@ -406,8 +463,8 @@ impl Follower {
             if is_started {
                 return Ok((program, deadline));
             }
-            if let (Some(shell), Some(clients)) = (&program.shell, self.remote.ssh()) {
-                clients.endpoint.kept.ended(shell);
+            if let (Some(shell), Some(kept)) = (&program.shell, self.remote.kept()) {
+                kept.ended(shell);
             }
             program.close().await;
             self.filter = shell::Filter::new(&self.wrapped.nonce);
@@ -420,7 +477,13 @@ impl Follower {
             match program.events.recv().await {
                 Some(CommandEvent::Output(stream, bytes)) => self.forward(stream, &bytes).await,
                 Some(CommandEvent::Lost(error)) => return Err(error),
-                Some(CommandEvent::Exited(_)) | None => return Ok(false),
+                Some(CommandEvent::Exited(exit)) => {
+                    if let (Some(kept), Exit::Code(NOT_FOUND)) = (self.remote.kept(), exit) {
+                        kept.give_up();
+                    }
+                    return Ok(false);
+                }
+                None => return Ok(false),
             }
         }
         Ok(true)
@@ -480,14 +543,14 @@ impl Follower {
 
     /// Keeps the shell for the next command; returns a program that serves no other.
     fn keep(&self, mut program: StartedProgram) -> Option<StartedProgram> {
-        if let (Some(clients), Some(shell)) = (self.remote.ssh(), program.shell.take()) {
+        if let (Some(kept), Some(shell)) = (self.remote.kept(), program.shell.take()) {
             // The group of the next command has the same number.
             self.group.send_replace(None);
             if !self.is_signalled.load(Ordering::SeqCst)
                 && let (Some(stamp), Some(_)) = (self.filter.stamp(), self.filter.exit())
-                && let Some(shell) = clients.endpoint.kept.served(shell, stamp)
+                && let Some(shell) = kept.served(shell, stamp)
             {
-                clients.keep(program, shell);
+                self.remote.keep(program, shell);
                 return None;
             }
         }
@@ -571,7 +634,7 @@ impl Follower {
     fn shell_killed_by(&self, exit: Exit) -> Option<String> {
         match (exit, &self.remote.exec_program) {
             (Exit::Code(code), _) => process::signal_of_code(code),
-            (Exit::Signal(_), ExecProgram::Container(_)) => None,
+            (Exit::Signal(_), ExecProgram::Container(..)) => None,
             (Exit::Signal(signal), _) => Some(signal),
         }
     }

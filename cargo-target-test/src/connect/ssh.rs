@@ -42,7 +42,7 @@ pub fn connect(instance: &str, reach: &SshReach, limits: Limits) -> impl Transpo
         instance: instance.to_owned(),
         reach: reach.clone(),
         limits,
-        kept: KeptShells::new(reach.shells),
+        kept: Arc::new(KeptShells::new(reach.shells)),
         losses: AtomicUsize::new(0),
         host_key: OnceLock::new(),
         knocked: Mutex::default(),
@@ -55,7 +55,7 @@ pub(super) struct Endpoint {
     pub(super) instance: String,
     pub(super) reach: SshReach,
     pub(super) limits: Limits,
-    pub(super) kept: KeptShells,
+    pub(super) kept: Arc<KeptShells>,
     /// The number of connections that were lost.
     pub(super) losses: AtomicUsize,
     /// Type and fingerprint of the key that the host presented at the first login.

@@ -210,7 +210,7 @@ impl SshClients {
         match program.carrier {
             // Fails if the session is lost.
             Carrier::Channel(back) => drop(back.send(shell)),
-            Carrier::Pipes(_) => self.openssh.keep(program, shell),
+            Carrier::Pipes(_) => self.openssh.shells.keep(program, shell),
         }
     }
 

@@ -6,7 +6,7 @@
 $ENV{_} = '/bin/sh' if exists $ENV{_};
 sub get { my $b = ''; while (length $b < $_[0]) { sysread(STDIN, $b, $_[0] - length $b, length $b) or exit } $b }
 sub put { my ($f, $b) = @_; while (length $b) { my $n = syswrite $f, $b or exit; substr($b, 0, $n) = '' } }
-my %homes = map { $_ => 1 } grep length, $ENV{HOME}, (getpwuid $<)[7];
+my %homes = map { $_ => 1 } grep length, $ENV{HOME}, (getpwuid $<)[7], readlink '/proc/self/cwd';
 # What a login depends on: folders and files.
 my @folders = (sort(keys %homes), map "/etc/$_", qw(security security/limits.d profile.d));
 my @files = (
@@ -15,8 +15,8 @@ my @files = (
   (map { my ($d, $h) = $_; opendir($h, $d) ? map "$d/$_", sort readdir $h : () } @folders[-3 .. -1]),
   (map { my $d = $_; map "$d/$_", qw(.bashrc .bash_aliases .bash_profile .bash_login .profile .zshenv .kshrc .cshrc
     .tcshrc .config/fish/config.fish .pam_environment .ssh/environment .ssh/rc) } sort keys %homes));
-# Their state. Times are in seconds, so the contents of what is younger than a time are a part of it. A home is the same
-# one while its number is; a file that appears in another folder changes the folder.
+# Their state. Times are in seconds, so the contents of what is younger than a time are a part of it. A home, or the folder
+# in which a login starts, is the same one while its number is; a file that appears in another folder changes the folder.
 sub stamp {
   my $young = $_[0];
   local $/;

@@ -1,5 +1,5 @@
 //! Kept shells: logins that serve several commands, so that only the first of them pays for sshd's session and for the
-//! start-up files of the login shell.
+//! start-up files of the login shell, or for the `exec` of a container's engine.
 //!
 //! Must not know connections: a client sends the requests and reads the markers.
 
@@ -16,7 +16,7 @@ use crate::{connect::Shells, sync};
 
 /// The program of a kept shell.
 const PROGRAM: &str = include_str!("kept.pl");
-/// The number of logins in a row that run no command, after which the host has no kept shells: it has no Perl.
+/// The number of logins in a row that run no command, after which the host has no kept shells.
 const FAILURES: u32 = 2;
 /// The time without a command after which a shell ends: a person who looks at the host finds none.
 const IDLE: Duration = Duration::from_secs(5);
@@ -112,6 +112,11 @@ impl KeptShells {
             ..shell
         };
         (is_same && self.is_current(&shell)).then_some(shell)
+    }
+
+    /// Keeps no shells from now on, since the host has no Perl.
+    pub(crate) fn give_up(&self) {
+        self.failures.store(FAILURES, Ordering::SeqCst);
     }
 
     /// Records that the shell has ended without running its command, which may run elsewhere.
