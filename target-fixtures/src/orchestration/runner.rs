@@ -359,7 +359,9 @@ impl Runner {
             if !self.start(event) {
                 continue;
             }
-            for limit in [self.plan.grace, REPORT] {
+            // The kill switch is set while a part of the grace is left.
+            let last = self.plan.grace / 4;
+            for limit in [self.plan.grace - last, last] {
                 let state = self.state();
                 let is_running = |state: &mut State| state.running.contains_key(&event);
                 drop(self.changed.wait_timeout_while(state, limit, is_running));

@@ -117,7 +117,7 @@ fn runner(
             name: "test".to_owned(),
             set_up_limit: None,
             duration: Duration::from_millis(millis),
-            grace: Duration::from_millis(200),
+            grace: Duration::from_secs(2),
             link_grace: Duration::from_secs(60),
             time_scale: 1.0,
             fails_fast,
