@@ -227,8 +227,8 @@ fn a_machine_that_cannot_run_the_binary_is_told() {
     let project = project("on-target-bare").playbook(&engine.target("it"));
     run(&project, &["-E", "test(passes)"])
         .code(69)
-        .says("cannot run on `it-0`")
-        .says("not found")
+        .says("cannot run on `it-0`: dynamic loader `/lib")
+        .says("` not found")
         .says(&hint);
     let manifest = "fn main() {\n    let out = std::env::var(\"OUT_DIR\").unwrap();\n    let library = format!(\"{out}/libours.so\");\n    \
                     let cc = std::process::Command::new(\"cc\")\n        .args([\"-shared\", \"-o\", &library, \"-x\", \"c\", \"ours.c\"])\n        \

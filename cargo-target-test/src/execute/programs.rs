@@ -337,10 +337,11 @@ impl BuiltProgram {
         format!("{why}; `--target {triple}` builds tests that need no library")
     }
 
-    /// True if the program needs glibc on its machine.
-    pub(super) fn needs_glibc(&self) -> bool {
-        let libc = self.elf.as_ref().map(|elf| &elf.libc);
-        matches!(libc, Some(NeededLibc::Glibc(..)))
+    /// Returns the dynamic loader of a program that needs glibc on its machine.
+    pub(super) fn glibc_loader(&self) -> Option<&str> {
+        let elf = self.elf.as_ref()?;
+        let loader = elf.loader.as_deref();
+        loader.filter(|_| matches!(elf.libc, NeededLibc::Glibc(..)))
     }
 
     fn read(path: PathBuf) -> Result<Self> {
@@ -364,6 +365,7 @@ mod tests {
             elf: Some(ElfNeeds {
                 arch: Arch::of_machine("x86_64"),
                 libc: NeededLibc::Glibc(2, 39),
+                loader: None,
             }),
         };
         let misfit = |facts: &[(&str, &str)]| {

@@ -61,15 +61,17 @@ pub(crate) fn unpack_program(path: &str) -> Result<String> {
     ))
 }
 
-/// Returns the script that has the dynamic loader of glibc look for the libraries of a program, without starting it.
-/// Prints the lines of the loader about what is missing, and ends as the loader does.
+/// Returns the script that has this dynamic loader of glibc look for the libraries of a program, without starting it.
+/// Prints that the loader is missing, or the loader's lines about what is missing, and ends as the loader does.
 ///
 /// # Errors
 /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) if the path is invalid.
-pub(crate) fn missing_libraries(path: &str) -> Result<String> {
+pub(crate) fn missing_libraries(path: &str, loader: &str) -> Result<String> {
     check_path(path)?;
     Ok(format!(
-        "o=$(LD_TRACE_LOADED_OBJECTS=1 {path} 2>&1); s=$?; printf '%s\\n' \"$o\" | grep 'not found'; exit $s",
+        "[ -e {at} ] || {{ echo {missing}; exit 1; }}; o=$(LD_TRACE_LOADED_OBJECTS=1 {path} 2>&1); s=$?; printf '%s\\n' \"$o\" | grep 'not found'; exit $s",
+        at = quote(loader),
+        missing = quote(&format!("dynamic loader `{loader}` not found")),
         path = quote(path),
     ))
 }

@@ -114,12 +114,13 @@ impl Transfer {
         unpacked.accepted().map(drop)
     }
 
-    /// Checks that an instance has the libraries that a program there loads. Only for programs that are linked with glibc.
+    /// Checks that an instance has the dynamic loader of a program there, one of glibc, and the libraries that it loads.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) with the lines of the dynamic loader, unless it finds all.
-    pub(crate) async fn check_libraries(&self, program: &str) -> Result<()> {
-        let traced = self.run(shell::missing_libraries(program)?).await?;
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) with what is missing.
+    pub(crate) async fn check_libraries(&self, program: &str, loader: &str) -> Result<()> {
+        let trace = shell::missing_libraries(program, loader)?;
+        let traced = self.run(trace).await?;
         let missing = String::from_utf8_lossy(&traced.stdout);
         let missing: Vec<_> = missing.lines().map(str::trim).collect();
         match missing.as_slice() {

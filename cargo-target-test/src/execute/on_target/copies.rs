@@ -201,8 +201,8 @@ impl Copies {
             };
             let sent = transfer.put_tree(&part, &at, &prefix).await?;
             say_sent(sent, &transfer, machine);
-            if binary.needs_glibc() {
-                let checked = transfer.check_libraries(&program.path).await;
+            if let Some(loader) = binary.glibc_loader() {
+                let checked = transfer.check_libraries(&program.path, loader).await;
                 let missing = |error: Error| binary.without_libraries(&error.chain());
                 checked.map_err(|error| Error::usage(missing(error)))?;
             }

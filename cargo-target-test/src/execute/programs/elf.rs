@@ -11,6 +11,8 @@ use crate::error::{Error, Result};
 pub(super) struct ElfNeeds {
     pub(super) arch: Option<&'static Arch>,
     pub(super) libc: NeededLibc,
+    /// The path of its dynamic loader; `None` if the program is linked statically.
+    pub(super) loader: Option<String>,
 }
 
 /// The C library that a program loads.
@@ -97,9 +99,12 @@ impl ElfNeeds {
             None => Ok(None),
         };
         let elf = file.architecture();
+        let loader = data(".interp")?.map(|path| String::from_utf8_lossy(path));
+        let loader = loader.map(|path| path.trim_end_matches('\0').to_owned());
         Ok(Some(Self {
             arch: ARCHES.iter().find(|arch| arch.elf == elf),
-            libc: needed(data(".interp")?, data(".dynstr")?.unwrap_or_default()),
+            libc: needed(loader.as_deref(), data(".dynstr")?.unwrap_or_default()),
+            loader,
         }))
     }
 
@@ -139,12 +144,12 @@ pub(in crate::execute) fn has_constant(path: &Path, text: &str) -> Result<bool> 
     Ok(memchr::memmem::find(data.unwrap_or_default(), text.as_bytes()).is_some())
 }
 
-/// Returns the C library of a program with this interpreter and these names in its dynamic string table.
-fn needed(interpreter: Option<&[u8]>, names: &[u8]) -> NeededLibc {
-    let Some(interpreter) = interpreter else {
+/// Returns the C library of a program with this dynamic loader and these names in its dynamic string table.
+fn needed(loader: Option<&str>, names: &[u8]) -> NeededLibc {
+    let Some(loader) = loader else {
         return NeededLibc::None;
     };
-    if String::from_utf8_lossy(interpreter).contains("ld-musl") {
+    if loader.contains("ld-musl") {
         return NeededLibc::Musl;
     }
     let names = names.split(|byte| *byte == 0);
@@ -167,6 +172,8 @@ mod tests {
         let this = std::env::current_exe().expect("the test binary");
         let needs = ElfNeeds::read(&this).expect("a file").expect("an ELF file");
         assert!(needs.fits_arch(std::env::consts::ARCH) && needs.libc != NeededLibc::None);
+        let loader = needs.loader.expect("a loader");
+        assert!(Path::new(&loader).exists(), "{loader:?}");
         let manifest = Path::new(env!("CARGO_MANIFEST_PATH"));
         assert_eq!(ElfNeeds::read(manifest).expect("a file"), None);
     }
@@ -184,11 +191,15 @@ mod tests {
 
     #[test]
     fn a_c_library_of_a_later_version_fits() {
-        let gnu = Some(&b"/lib64/ld-linux-x86-64.so.2\0"[..]);
+        let gnu = Some("/lib64/ld-linux-x86-64.so.2");
         let names = b"\0GLIBC_2.2.5\0GLIBC_2.34\0GLIBC_PRIVATE\0GLIBC_2.9\0";
         assert_eq!(needed(gnu, names), NeededLibc::Glibc(2, 34));
         assert_eq!(needed(None, names), NeededLibc::None);
-        let needs = |libc| ElfNeeds { arch: None, libc };
+        let needs = |libc| ElfNeeds {
+            arch: None,
+            libc,
+            loader: None,
+        };
         for (libc, has, fits) in [
             (NeededLibc::Glibc(2, 34), "glibc 2.36", true),
             (NeededLibc::Glibc(2, 34), "glibc 2.34", true),
@@ -208,6 +219,7 @@ mod tests {
         let of = |machine| ElfNeeds {
             arch: Arch::of_machine(machine),
             libc: NeededLibc::None,
+            loader: None,
         };
         assert!(of("x86_64").fits_arch("x86_64") && !of("x86_64").fits_arch("aarch64"));
         assert!(of("aarch64").fits_arch("arm64") && of("armv7l").fits_arch("armv6l"));
