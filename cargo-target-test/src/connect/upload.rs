@@ -32,6 +32,7 @@ mod same;
 mod tree;
 
 use folder::Folder;
+pub(crate) use program::room_of;
 pub(crate) use same::hash_file;
 pub(crate) use tree::{Tree, TreePart, TreePlace, TreeRoot, ViewBy, utf8};
 

@@ -13,21 +13,25 @@ const KEPT: usize = 3;
 /// name are deleted.
 ///
 /// The folder is in `TMPDIR`, which platform `local` deletes with the instance, or in `/tmp`; in `/var/tmp` or `~/.cache`
-/// if no program can be written and started there. It is private. If another user took its name, one with a random name
-/// is created and found again.
+/// if no program can be written and started there, or if less than `room` bytes are free. It is private. If another user took
+/// its name, one with a random name is created and found again.
 ///
 /// # Errors
 /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) if the name is invalid.
-pub(crate) fn program_place(name: &str, hash: &str, size: u64) -> Result<String> {
-    place((name, hash, size), "")
+pub(crate) fn program_place(program: (&str, &str, u64), room: u64) -> Result<String> {
+    place(program, room, "")
 }
 
 /// As [`program_place`]. The commands `then`, which end with `; `, run after the answer; `d` is the folder.
-pub(super) fn place((name, hash, size): (&str, &str, u64), then: &str) -> Result<String> {
+pub(super) fn place(
+    (name, hash, size): (&str, &str, u64),
+    room: u64,
+    then: &str,
+) -> Result<String> {
     check_path(&format!("/{name}"))?;
     let (name, hash) = (quote(name), quote(hash));
     Ok(format!(
-        "b=${{TMPDIR:-/tmp}}; c=${{HOME:-/}}/.cache; \
+        "b=${{TMPDIR:-/tmp}}; c=${{HOME:-/}}/.cache; full=; \
          for b in \"$b\" /var/tmp \"$c\"; do \
          [ \"$b\" != \"$c\" ] || mkdir -p \"$b\" 2>/dev/null; \
          n=$(cd -P \"$b\" 2>/dev/null && pwd -P) || continue; n=${{n%/}}/target-test-programs-$(id -u); d=; \
@@ -37,14 +41,27 @@ pub(super) fn place((name, hash, size): (&str, &str, u64), then: &str) -> Result
          [ -n \"$d\" ] || d=$(mktemp -d \"$n-XXXXXX\" 2>/dev/null) || continue; \
          p=$d/{hash}/{name}; \
          if [ -x \"$p\" ] && [ -n \"$(find \"$p\" -size {size}c)\" ]; then touch \"$p\"; echo \"+$p\"; {then}exit 0; fi; \
+         ls -td \"$d\"/*/{name} 2>/dev/null | tail -n +{KEPT} | while read -r f; do rm -rf -- \"${{f%/*}}\"; done; \
+         {has_room} || {{ full=\"$full; $b: $k KiB free, $r KiB needed\"; continue; }}; \
          t=$d/try.$$; (umask 077; printf '#!/bin/sh\\n' >\"$t\" && chmod 700 \"$t\" && \"$t\") 2>/dev/null; s=$?; rm -f \"$t\"; \
          [ $s = 0 ] || continue; \
-         ls -td \"$d\"/*/{name} 2>/dev/null | tail -n +{KEPT} | while read -r f; do rm -rf -- \"${{f%/*}}\"; done; \
          mkdir -p \"$d/\"{hash} || continue; \
          if {has}; then echo \"z$p\"; else echo \"-$p\"; fi; {then}exit 0; done; \
-         echo \"no program can be written and started in ${{TMPDIR:-/tmp}}, /var/tmp or $c\" >&2; exit 1",
+         echo \"no program can be written and started in ${{TMPDIR:-/tmp}}, /var/tmp or $c$full\" >&2; exit 1",
+        has_room = has_room("\"$d\"", room),
         has = has("gzip"),
     ))
+}
+
+/// Returns the condition that a folder, a word of the shell, has room for so many bytes. Sets `k` to its free KiB, and `r` to those
+/// needed.
+pub(super) fn has_room(folder: &str, room: u64) -> String {
+    // A file system without a size, such as ramfs, is never full.
+    format!(
+        "{{ r={room}; k=$(df -Pk {folder} 2>/dev/null | {{ read -r _; read -r _ s _ k _; [ \"$s\" = 0 ] || echo \"$k\"; }}); \
+         case $k in '' | *[!0-9]*) k=$r ;; esac; [ \"$k\" -ge $r ]; }}",
+        room = room.div_ceil(1024),
+    )
 }
 
 /// Returns the script that unpacks the compressed program `PATH.gz`. It succeeds if the program is there at the end: two

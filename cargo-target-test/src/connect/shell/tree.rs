@@ -26,13 +26,17 @@ pub(crate) const PROBE: &str = ".target-test-probe-";
 ///
 /// # Errors
 /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) if the name of the program is invalid.
-pub(crate) fn tree_place(program: (&str, &str, u64), tree: &str, key: &str) -> Result<String> {
+pub(crate) fn tree_place(
+    program: (&str, &str, u64),
+    room: u64,
+    (tree, key): (&str, &str),
+) -> Result<String> {
     let then = format!(
         "t=$d/tree-{tree}; echo \"$t\"; if {has}; then echo gzip; else echo; fi; \
          find \"$t/sent/{key}\" -mtime -{KEPT_DAYS} -exec head -n 1 {{}} \\; 2>/dev/null; ",
         has = has("gzip"),
     );
-    program::place(program, &then)
+    program::place(program, room, &then)
 }
 
 /// Returns the script that prints what is known of the paths of a tree, one word per line: `shared` if the instance has the
@@ -95,11 +99,16 @@ pub(crate) fn probe_folders(folders: &[String]) -> Result<String> {
     Ok(script + "exit 0")
 }
 
-/// Returns the script that makes folders below `prefix`. Those outside of the tree are noted in it, and must hold programs.
+/// Returns the script that makes folders below `prefix`. Those outside of the tree are noted in it, and must hold programs and,
+/// when they are new, have room for so many bytes.
 ///
 /// # Errors
 /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) if a path is invalid.
-pub(crate) fn make_folders(tree: &str, prefix: &str, folders: &[String]) -> Result<String> {
+pub(crate) fn make_folders(
+    tree: &str,
+    prefix: &str,
+    (folders, room): (&[String], u64),
+) -> Result<String> {
     let mut script = format!("t={}; umask 022; ", quote(tree));
     for folder in folders {
         check_path(folder)?;
@@ -108,8 +117,9 @@ pub(crate) fn make_folders(tree: &str, prefix: &str, folders: &[String]) -> Resu
         if prefix.is_empty() {
             let _ = write!(
                 script,
-                "echo {folder} >>\"$t/plain\" || exit; f={at}/.target-test.$$; \
-                 printf '#!/bin/sh\\n' >\"$f\" && chmod 700 \"$f\" && \"$f\"; s=$?; rm -f \"$f\"; [ $s = 0 ] || exit; "
+                "grep -qxF {folder} \"$t/plain\" 2>/dev/null || {has_room} || exit; echo {folder} >>\"$t/plain\" || exit; f={at}/.target-test.$$; \
+                 printf '#!/bin/sh\\n' >\"$f\" && chmod 700 \"$f\" && \"$f\"; s=$?; rm -f \"$f\"; [ $s = 0 ] || exit; ",
+                has_room = program::has_room(&at, room),
             );
         }
     }

@@ -52,6 +52,11 @@ fn in_cache<'a>((from, hash): (&'a Path, &'a str)) -> Result<(Cow<'a, str>, &'a 
     Ok((name, hash.get(..DIGITS).unwrap_or(hash), size))
 }
 
+/// Returns the number of bytes that a program of this host needs on an instance: compressed, it is there twice for a moment.
+pub(crate) fn room_of(from: &Path) -> Result<u64> {
+    Ok(2 * fs_err::metadata(from)?.len())
+}
+
 impl Transfer {
     /// Puts a program of this host with this SHA-256 on an instance, unless the program is there, and returns its absolute
     /// path. The program is sent compressed if the instance has `gzip`.
@@ -62,25 +67,27 @@ impl Transfer {
     /// The errors of [`Transfer::put`]; if no folder of the instance can hold a program.
     pub(crate) async fn put_program(&self, from: &Path, hash: &str) -> Result<String> {
         let (name, hash, size) = in_cache((from, hash))?;
-        let place = self.run(shell::program_place(&name, hash, size)?).await?;
+        let place = shell::program_place((&name, hash, size), room_of(from)?)?;
+        let place = self.run(place).await?;
         let said = String::from_utf8_lossy(&place.accepted()?.stdout).into_owned();
         let place = ProgramPlace::read(said.trim_end_matches('\n'))?;
         self.send_program(from, &place).await?;
         Ok(place.path)
     }
 
-    /// Finds the place of a program of this host with this SHA-256, the place of a tree, and the id of what the tree's list
-    /// `key` names.
+    /// Finds the place of a program of this host with this SHA-256, with room for so many bytes, the place of a tree, and the
+    /// id of what the tree's list `key` names.
     ///
     /// # Errors
     /// If no folder of the instance can hold a program, or the connection is lost.
     pub(crate) async fn find_places(
         &self,
         program: (&Path, &str),
-        (tree, key): (&str, &str),
+        room: u64,
+        tree: (&str, &str),
     ) -> Result<(ProgramPlace, TreePlace)> {
         let (name, hash, size) = in_cache(program)?;
-        let place = shell::tree_place((&name, hash, size), tree, key)?;
+        let place = shell::tree_place((&name, hash, size), room, tree)?;
         let place = self.run(place).await?;
         let said = String::from_utf8_lossy(&place.accepted()?.stdout).into_owned();
         let mut lines = said.lines();

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     connect::{
         Transport,
-        upload::{Transfer, Tree, TreePart, TreeRoot, ViewBy, utf8},
+        upload::{Transfer, Tree, TreePart, TreeRoot, ViewBy, room_of, utf8},
     },
     digest::hex,
     error::{Error, Result},
@@ -171,7 +171,9 @@ impl Copies {
             short_digest(utf8(&package.folder)?),
         );
         let transfer = machine.transfer();
-        let found = transfer.find_places((path, &binary.hash), (&tree, &key));
+        let sized = Arc::clone(package);
+        let room = room_of(path)? + sync::blocking(move || sized.size()).await?;
+        let found = transfer.find_places((path, &binary.hash), room, (&tree, &key));
         let (program, at) = found.await?;
         let roots = package.roots(path)?;
         let layout = match known.layouts.get(&package.folder) {
@@ -181,6 +183,7 @@ impl Copies {
                     tree: &at.folder,
                     roots: &roots,
                     folders: &package.folders()?,
+                    room,
                     marks: &self.marks(package)?,
                 };
                 let layout = Layout::choose(machine, &wanted, &mut known.views).await?;
@@ -191,7 +194,11 @@ impl Copies {
             }
         };
         if let Some(prefix) = layout.prefix(&at.folder) {
-            transfer.send_program(path, &program).await?;
+            let unsent = |to: &str, error| {
+                Error::usage(format!("failed to write to `{to}`")).with_source(error)
+            };
+            let sent = transfer.send_program(path, &program).await;
+            sent.map_err(|error| unsent(&program.path, error))?;
             let files = self.files(package).await?;
             let part = TreePart {
                 key: &key,
@@ -199,7 +206,8 @@ impl Copies {
                 inside: &package.folder,
                 outside: &package.target_directory,
             };
-            let sent = transfer.put_tree(&part, &at, &prefix).await?;
+            let sent = transfer.put_tree(&part, &at, &prefix).await;
+            let sent = sent.map_err(|error| unsent(&format!("{prefix}/"), error))?;
             say_sent(sent, &transfer, machine);
             if let Some(loader) = binary.glibc_loader() {
                 let checked = transfer.check_libraries(&program.path, loader).await;

@@ -2,7 +2,10 @@
 //!
 //! Must not know machines.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::OnceLock,
+};
 
 use ignore::{DirEntry, WalkBuilder};
 
@@ -12,6 +15,9 @@ use crate::{
     playbook::is_excluded,
     process,
 };
+
+/// The size of a block of a disk, in bytes.
+const BLOCK: u64 = 4096;
 
 /// A package whose tests run on machines.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -26,30 +32,51 @@ pub struct TestPackage {
     pub sync: Vec<PathBuf>,
     /// Patterns of paths in the package's folder that tests do not need.
     pub exclude: Vec<String>,
+    /// The size of the files on a disk, in bytes, once it is known.
+    pub size: OnceLock<u64>,
 }
 
 impl TestPackage {
-    /// Reads the files: those in the package's folder that git knows or does not ignore, and what Cargo built. Blocks.
+    /// Reads the files. Blocks.
     ///
     /// # Errors
     /// If a file cannot be read.
     pub(super) fn read(&self) -> Result<Tree> {
         let mut tree = Tree::default();
+        self.files()?.iter().try_for_each(|path| tree.add(path))?;
+        Ok(tree)
+    }
+
+    /// Returns the size of the files on a disk, in bytes. Blocks.
+    ///
+    /// # Errors
+    /// If a folder cannot be read.
+    pub(super) fn size(&self) -> Result<u64> {
+        if let Some(known) = self.size.get() {
+            return Ok(*known);
+        }
+        let files = self.files()?;
+        // A file that is gone is not sent.
+        let sizes = files.iter().filter_map(|path| path.symlink_metadata().ok());
+        let size = sizes.map(|file| file.len().next_multiple_of(BLOCK)).sum();
+        Ok(*self.size.get_or_init(|| size))
+    }
+
+    /// Returns the paths of the files: those in the package's folder that git knows or does not ignore, and what Cargo built.
+    fn files(&self) -> Result<Vec<PathBuf>> {
+        let mut files = Vec::new();
         let mut walk = WalkBuilder::new(&self.folder);
         walk.hidden(false).ignore(false);
         let (package, is_sent) = (self.clone(), |entry: &DirEntry| entry.file_name() != ".git");
         walk.filter_entry(move |entry| is_sent(entry) && !package.excludes(entry.path()));
-        add_files(&mut tree, &walk)?;
-        for path in self.tracked() {
-            if !self.excludes(&path) && is_file(&path) {
-                tree.add(&path)?;
-            }
-        }
+        add_files(&mut files, &walk)?;
+        let tracked = self.tracked().into_iter();
+        files.extend(tracked.filter(|path| !self.excludes(path) && is_file(path)));
         for path in self.built.iter().chain(&self.sync) {
             let mut walk = WalkBuilder::new(path);
-            add_files(&mut tree, walk.standard_filters(false))?;
+            add_files(&mut files, walk.standard_filters(false))?;
         }
-        Ok(tree)
+        Ok(files)
     }
 
     /// True for Cargo's target directory, and for what the playbook excludes.
@@ -115,11 +142,11 @@ fn is_file(path: &Path) -> bool {
     path.is_symlink() || path.is_file()
 }
 
-fn add_files(tree: &mut Tree, walk: &WalkBuilder) -> Result<()> {
+fn add_files(files: &mut Vec<PathBuf>, walk: &WalkBuilder) -> Result<()> {
     for entry in walk.build() {
         let entry = entry.map_err(|error| Error::usage(error.to_string()))?;
         if entry.file_type().is_some_and(|kind| !kind.is_dir()) && is_file(entry.path()) {
-            tree.add(entry.path())?;
+            files.push(entry.into_path());
         }
     }
     Ok(())

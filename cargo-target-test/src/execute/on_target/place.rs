@@ -90,6 +90,8 @@ pub(super) struct WantedPaths<'a> {
     pub(super) roots: &'a [TreeRoot],
     /// The folders in which tests write.
     pub(super) folders: &'a [String],
+    /// The number of bytes that the copies need.
+    pub(super) room: u64,
     /// Files of this host that a machine has only if it shares them.
     pub(super) marks: &'a [String],
 }
@@ -142,7 +144,8 @@ impl Layout {
         if self == Self::Plain && are_of_this_host(machine, wanted.folders).await? {
             return Ok(false);
         }
-        let make = shell::make_folders(wanted.tree, &prefix, wanted.folders)?;
+        let folders = (wanted.folders, wanted.room);
+        let make = shell::make_folders(wanted.tree, &prefix, folders)?;
         let made = machine.run(&make).await?;
         let by = match (made.accepted(), self) {
             (Ok(_), Self::View(by)) => by,

@@ -83,6 +83,7 @@ impl Selection {
                         .map(|path| without_parents(&path))
                         .collect(),
                     exclude: playbook.on_target.exclude.clone(),
+                    ..TestPackage::default()
                 })
             });
             (binary.path.clone().into(), Arc::clone(package))

@@ -40,7 +40,7 @@ fn programs_are_in_a_folder_of_this_user() {
         let (name, shared) = (machine.name, tempfile::tempdir().unwrap());
         let at = shared.path().to_str().unwrap();
         let place = |hash: &str| {
-            let script = program_place("kvd", hash, 4).unwrap();
+            let script = program_place(("kvd", hash, 4), 1).unwrap();
             let said = machine.text(&format!("export TMPDIR={at}; {script}"));
             let (sign, path) = said.trim_end().split_at(1);
             if sign != "+" {
