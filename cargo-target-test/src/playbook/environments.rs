@@ -338,7 +338,9 @@ impl<'s> WrittenEnvironment<'_, 's> {
     ) -> Option<WrittenRole> {
         let (role, header) = (name.get_ref(), name.span());
         let mut own = table(value, &format!("`roles.{role}`"), problems)?;
-        if let Some(why) = wrong_part(role) {
+        let is_place = ["host", "target"].contains(&role.as_str());
+        let why = is_place.then_some("`runs-on` has another meaning for it");
+        if let Some(why) = wrong_part(role).or(why) {
             let message = format!("invalid role name `{role}`");
             problems.add(Problem::new(message, header).label(why));
             return None;
