@@ -36,8 +36,7 @@ pub enum Scope {
 /// A fixture, implemented by `#[target_fixture]`.
 #[diagnostic::on_unimplemented(
     message = "fixture `{Self}` not found",
-    label = "expected a function `{Self}` with `#[target_fixture]`",
-    note = "an event takes `params` of its description by value: `String`, not `&str`"
+    label = "expected a function `{Self}` with `#[target_fixture]`"
 )]
 pub trait Fixture: 'static {
     /// The type of the value.

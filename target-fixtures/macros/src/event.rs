@@ -29,7 +29,6 @@ pub(crate) fn event(arguments: &TokenStream, function: &ItemFn) -> Result<TokenS
         EventParameter::Fixture(name) => Some(name),
         _ => None,
     });
-    let fixtures: Vec<_> = fixtures.collect();
     let values = parameters.iter().filter_map(|parameter| match parameter {
         EventParameter::Value(name, ty) => Some((name, &**ty)),
         _ => None,
@@ -49,73 +48,55 @@ pub(crate) fn event(arguments: &TokenStream, function: &ItemFn) -> Result<TokenS
     let source =
         quote_spanned!(name.span()=> ::core::concat!(::core::file!(), ":", ::core::line!()));
     let needs = fixtures
-        .iter()
         .map(|name| quote_spanned!(name.span()=> &::target_fixtures::__private::Of::<#name>::NEW));
     let registered = registered(
         &quote!(EVENTS),
         &quote!(dyn ::target_fixtures::__private::TargetEvent),
         &quote!(&Event),
     );
-    let implementation = quote! {
-        #record
-        #registered
+    Ok(quote! {
+        #function
 
-        struct Event;
-
-        impl ::target_fixtures::__private::TargetEvent for Event {
-            fn name(&self) -> &'static ::core::primitive::str {
-                ::core::stringify!(#name)
-            }
-
-            fn source(&self) -> &'static ::core::primitive::str {
-                #source
-            }
-
-            fn needs(&self) -> ::std::vec::Vec<&'static dyn ::target_fixtures::__private::Registered> {
-                ::std::vec![#(#needs),*]
-            }
-
-            fn check(
-                &self,
-                __params: &::target_fixtures::__private::EventParams,
-            ) -> ::std::vec::Vec<(&'static ::core::primitive::str, ::std::string::String)> {
-                let _ = __params;
-                let checks: ::std::vec::Vec<::core::option::Option<_>> = ::std::vec![#(#checks),*];
-                checks.into_iter().flatten().collect()
-            }
-
-            fn run(
-                &self,
-                __fixtures: &::target_fixtures::__private::Fixtures,
-                __all: &[::target_fixtures::Target],
-                __params: &::target_fixtures::__private::EventParams,
-            ) -> ::core::result::Result<(), ::target_fixtures::__private::FixtureFailure> {
-                let _ = (__fixtures, __all, __params);
-                #call
-            }
-        }
-    };
-    let implementation = with_names(&fixtures, &implementation);
-    Ok(quote!(#function #implementation))
-}
-
-/// Generates code in which each name of a fixture is a type, also if no fixture has it: the compiler then says so, and not
-/// that a type was not found.
-fn with_names(fixtures: &[&Ident], code: &TokenStream) -> TokenStream {
-    let types = fixtures.iter().map(|name| {
-        quote_spanned!(name.span()=> #[allow(dead_code, non_camel_case_types)] struct #name {})
-    });
-    quote! {
         const _: () = {
-            #(#types)*
-            const _: () = {
-                // The fixtures in scope, which hide the types above.
-                #[allow(unused_imports)]
-                use self::*;
-                #code
-            };
+            #record
+            #registered
+
+            struct Event;
+
+            impl ::target_fixtures::__private::TargetEvent for Event {
+                fn name(&self) -> &'static ::core::primitive::str {
+                    ::core::stringify!(#name)
+                }
+
+                fn source(&self) -> &'static ::core::primitive::str {
+                    #source
+                }
+
+                fn needs(&self) -> ::std::vec::Vec<&'static dyn ::target_fixtures::__private::Registered> {
+                    ::std::vec![#(#needs),*]
+                }
+
+                fn check(
+                    &self,
+                    __params: &::target_fixtures::__private::EventParams,
+                ) -> ::std::vec::Vec<(&'static ::core::primitive::str, ::std::string::String)> {
+                    let _ = __params;
+                    let checks: ::std::vec::Vec<::core::option::Option<_>> = ::std::vec![#(#checks),*];
+                    checks.into_iter().flatten().collect()
+                }
+
+                fn run(
+                    &self,
+                    __fixtures: &::target_fixtures::__private::Fixtures,
+                    __all: &[::target_fixtures::Target],
+                    __params: &::target_fixtures::__private::EventParams,
+                ) -> ::core::result::Result<(), ::target_fixtures::__private::FixtureFailure> {
+                    let _ = (__fixtures, __all, __params);
+                    #call
+                }
+            }
         };
-    }
+    })
 }
 
 /// The record's list of the parameters that are taken by value.

@@ -22,22 +22,6 @@ fn returns() -> u32 {
     3
 }
 
-#[target_event]
-fn borrows(text: &str) {
-    let _ = text;
-}
-
-/// A fixture of this module is found.
-#[target_fixture]
-fn device() -> String {
-    String::new()
-}
-
-#[target_event]
-fn takes(device: &str, kill_switch: &KillSwitch) {
-    let _ = (device, kill_switch);
-}
-
 orchestration!("not a name");
 orchestration!("limited", timeout = "5m");
 orchestration!(name);

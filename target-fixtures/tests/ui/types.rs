@@ -38,6 +38,12 @@ fn torn_down_as_another_type() -> u32 {
     1
 }
 
+/// A parameter of the description is taken by value.
+#[target_event]
+fn borrows(text: &str) {
+    let _ = text;
+}
+
 fn of_another_platform(target: &Container) {
     target.snapshot("before");
 }
