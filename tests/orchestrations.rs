@@ -147,6 +147,8 @@ fn orchestrations_run_their_events_and_say_how_they_ended() {
         .line_with(&["works[here]", "(ignored)"]);
     run(&[]).code(4);
     assert_eq!(ledger(&project), [""; 0]);
+    let listed = project.run(&["list", "--run-orch", "works"]).code(0);
+    listed.says("works[here]").never_says("panics[here]");
 
     let names = [
         "works",
@@ -157,8 +159,9 @@ fn orchestrations_run_their_events_and_say_how_they_ended() {
         "exits",
         "spreads",
     ];
-    let arguments = names.iter().flat_map(|name| ["--run-orch", name]);
-    let outcome = run(&arguments.collect::<Vec<_>>()).code(100);
+    let mut arguments = vec!["--time-scale", "1"];
+    arguments.extend(names.iter().flat_map(|name| ["--run-orch", name]));
+    let outcome = run(&arguments).code(100);
     let outcome = outcome
         .line_with(&["PASS", "works[here]"])
         .line_with(&["PASS", "spreads[pair]"])
@@ -196,6 +199,9 @@ fn orchestrations_run_their_events_and_say_how_they_ended() {
     for fixture in ["linked_device", "slow_device"] {
         assert_eq!(count(&lines, &format!("down {fixture}")), 1, "{lines:#?}");
     }
+
+    let again = run(&["repro", "latest", "spreads[pair]"]).code(0);
+    again.says(" --time-scale=1 --run-ignored=all -E 'binary_id(=");
 
     let playbook = project.path("target-test.toml");
     let events = feed::events(&playbook);
@@ -488,6 +494,12 @@ fn wrong_descriptions_are_refused_before_a_deploy() {
         .says("several events are named `again`: events/src/lib.rs:28, events/src/lib.rs:34")
         .says("descriptions/fails_fast.toml:5:")
         .says("/more.yaml` is ignored: a description is a file `NAME.json` or `NAME.toml`");
+    // Perhaps a binary that is not built has the test.
+    project
+        .run(&["--load-orch", "--test", "timed"])
+        .code(78)
+        .says(missing)
+        .never_says(message);
     // The others still run.
     let project = project.file("descriptions/works.json", WORKS);
     let run = project

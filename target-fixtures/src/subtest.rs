@@ -26,6 +26,13 @@ const MESSAGE: usize = 16 << 10;
 /// The maximum number of failures that the message of a failed test lists.
 const LISTED: usize = 20;
 
+/// Returns the part of a text that is the message of a result. The test's output has the whole text.
+pub(crate) fn message_of(text: &str) -> &str {
+    let mut ends = (0..=text.len().min(MESSAGE)).rev();
+    let end = ends.find(|at| text.is_char_boundary(*at));
+    &text[..end.unwrap_or_default()]
+}
+
 thread_local! {
     /// The subtests of the test that runs on this thread.
     static SUBTESTS: RefCell<Option<Subtests>> = const { RefCell::new(None) };
@@ -272,11 +279,7 @@ impl Subtests {
                 self.lost.extend(lost.clone());
             }
         }
-        let end_of_test = text.len().min(MESSAGE);
-        let cut = (0..=end_of_test)
-            .rev()
-            .find(|at| text.is_char_boundary(*at));
-        let message = &text[..cut.unwrap_or_default()];
+        let message = message_of(text);
         let result = SubResult {
             path,
             lane: None,

@@ -71,7 +71,7 @@ fn a_link_that_breaks_costs_a_run_and_a_dead_one_the_orchestration() {
     outcome
         .says("works: link: infra: ")
         .says("runs of `works` cut by a broken link")
-        .says("the link was broken for more than 2s")
+        .says("an instance is lost, for which `link-grace` is 2s: ")
         .line_with(&["2 cases: ", "1 failed, 1 infra"]);
     let events = feed::events(&project.path("target-test.toml"));
     let results = feed::results(&events, "linked");

@@ -292,7 +292,7 @@ impl Descriptions {
     }
 }
 
-/// Returns the files of a folder, by name.
+/// Returns the files of a folder, by name, without hidden ones: editors leave those for themselves.
 fn files_of(folder: &Path) -> Result<Vec<PathBuf>> {
     let unreadable = |error: std::io::Error| {
         let message = format!(
@@ -308,6 +308,11 @@ fn files_of(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut paths = paths
         .collect::<std::io::Result<Vec<_>>>()
         .map_err(unreadable)?;
+    let is_hidden = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default();
+        name.as_encoded_bytes().starts_with(b".")
+    };
+    paths.retain(|path| !is_hidden(path));
     paths.sort();
     Ok(paths)
 }

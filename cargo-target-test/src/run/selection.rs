@@ -284,7 +284,8 @@ impl Selection {
         let chosen = |test: usize| usize::from(!ignored(test));
         let of_cases: usize = self.chosen_cases().map(|case| chosen(case.test)).sum();
         let of_plain: usize = self.entries.plain.iter().map(|test| chosen(*test)).sum();
-        self.is_restricted || of_cases + of_plain < cases + plain
+        let is_orchestrations = !self.run.tests.choosing.run_orch.is_empty();
+        self.is_restricted || is_orchestrations || of_cases + of_plain < cases + plain
     }
 
     /// Returns the user's nextest configuration, as the profile of the run sees it.

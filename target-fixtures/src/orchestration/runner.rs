@@ -23,7 +23,7 @@ use crate::{
     Target,
     fixture::{FixtureFailure, Fixtures, Registered},
     metric::measured,
-    subtest::{micros, micros_since_1970},
+    subtest::{message_of, micros, micros_since_1970},
     target::fault_lasted_since,
     wire::{BrokerRequest, EarlyEnd, OrchestrationPlan, PlannedEvent, SubResult, VerdictKind},
 };
@@ -447,7 +447,7 @@ impl Runner {
             verdict,
             started: micros_since_1970(started),
             took: micros(took),
-            message,
+            message: message.map(|text| message_of(&text).to_owned()),
         }));
     }
 
@@ -472,7 +472,9 @@ impl Runner {
             Some(Stop::Failed) => reasons.push(format!("ended by the first error {after}")),
             Some(Stop::Lost(loss)) => {
                 let limit = text_of(plan.link_grace);
-                reasons.push(format!("the link was broken for more than {limit}: {loss}"));
+                reasons.push(format!(
+                    "an instance is lost, for which `link-grace` is {limit}: {loss}"
+                ));
             }
             None => {}
         }

@@ -190,9 +190,20 @@ fn a_byte_order_mark_is_not_content() {
 #[test]
 fn files_of_other_formats_are_named() {
     let folder = tempfile::tempdir().expect("a folder");
-    for name in ["README.md", "a.yaml", "b.json5", "c.JSON", "notes"] {
+    let names = [
+        "README.md",
+        "a.yaml",
+        "b.json5",
+        "c.JSON",
+        "notes",
+        ".x.json",
+        ".y.yml",
+    ];
+    for name in names {
         std::fs::write(folder.path().join(name), "").expect("a file");
     }
+    // The lock of an editor.
+    std::os::unix::fs::symlink("nowhere", folder.path().join(".#soak.json")).expect("a link");
     let settings = OrchestrationSettings {
         folders: vec![folder.path().to_owned()],
         ..OrchestrationSettings::default()

@@ -16,6 +16,12 @@ use crate::{
     ui,
 };
 
+/// The options of nextest that choose packages and binaries.
+const BINARIES: &[&str] = &[
+    "package", "exclude", "lib", "bin", "bins", "test", "tests", "example", "examples", "bench",
+    "benches",
+];
+
 /// The descriptions of the playbook, if a test runs an orchestration or the playbook names folders.
 pub(super) struct Orchestrations {
     settings: OrchestrationSettings,
@@ -69,8 +75,8 @@ impl Orchestrations {
         sources.chain(files).chain(never_run).collect()
     }
 
-    /// Descriptions without a test, and tests without a description.
-    fn unmatched(&self, inventory: &Inventory) -> Vec<String> {
+    /// Descriptions without a test, if all tests `are_known`, and tests without a description.
+    fn unmatched(&self, inventory: &Inventory, are_known: bool) -> Vec<String> {
         let tests = inventory.tests.iter();
         let tests = tests.filter_map(|test| test.declared().orchestration.as_deref());
         let tests: Vec<_> = tests.collect();
@@ -78,7 +84,8 @@ impl Orchestrations {
             Ok(descriptions) => descriptions.names().collect(),
             Err(_) => return Vec::new(),
         };
-        let untested = described.iter().filter(|name| !tests.contains(name));
+        let is_untested = |name: &&&str| are_known && !tests.contains(name);
+        let untested = described.iter().filter(is_untested);
         let untested = untested.map(|name| without_test(name));
         let undescribed = tests.iter().filter(|name| !described.contains(name));
         let undescribed =
@@ -203,9 +210,16 @@ impl Selection {
         if let Err(error) = &orchestrations.descriptions {
             self.warnings.push(error.to_string());
         }
-        let unmatched = orchestrations.unmatched(&self.inventory);
+        let unmatched = orchestrations.unmatched(&self.inventory, self.are_all_built());
         self.warnings.extend(unmatched);
         Ok(())
+    }
+
+    /// True if the command line does not choose among packages and binaries.
+    fn are_all_built(&self) -> bool {
+        !BINARIES
+            .iter()
+            .any(|option| self.run.tests.nextest.has(option))
     }
 
     fn check_orchestration(&self, test: usize) -> Result<()> {
@@ -237,7 +251,10 @@ impl Selection {
         orchestrations.ignored().iter().for_each(ui::warn);
         let descriptions = orchestrations.descriptions.as_ref();
         let names = descriptions.map_err(Clone::clone)?.names();
-        let (count, mut problems) = (names.count(), orchestrations.unmatched(&self.inventory));
+        let (count, mut problems) = (
+            names.count(),
+            orchestrations.unmatched(&self.inventory, self.are_all_built()),
+        );
         for test in 0..self.inventory.tests.len() {
             match self.check_orchestration(test) {
                 Err(error) if error.kind() == ErrorKind::Playbook => {

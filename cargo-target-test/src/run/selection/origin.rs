@@ -94,6 +94,13 @@ pub(super) fn options(global: &Global, run: &RunArgs) -> Vec<String> {
     if choosing.order == Some(OrderArg::Random) {
         options.push("--order=random".to_owned());
     }
+    if let Some(scale) = run.time_scale {
+        options.push(format!("--time-scale={scale}"));
+    }
+    // An ignored test is one case among others.
+    if !choosing.run_orch.is_empty() || tests.nextest.has("run-ignored") {
+        options.push("--run-ignored=all".to_owned());
+    }
     let build = tests.nextest.words(Class::Build);
     let build = build.iter().map(|word| word.to_string_lossy().into_owned());
     options.extend(build.filter(|word| {

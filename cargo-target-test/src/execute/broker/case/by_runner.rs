@@ -84,8 +84,8 @@ fn variables(command: &Command) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Waits for the runner's report, and tells the runner when an orchestration is set up. After an instance is lost, requests of the test fail; a test that does not end in
-/// time is killed.
+/// Waits for the runner's report, and tells the runner when an orchestration is set up. After an instance is lost, requests
+/// of the test fail; a test that does not end in time is killed.
 async fn report_unless_lost(
     connection: &mut ClientConnection,
     lost: Lost,
