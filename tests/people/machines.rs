@@ -135,7 +135,7 @@ fn a_container() {
         let terminal = Terminal::open(world.tool(&["shell", "ct"]));
         terminal.wait_for("a shell on ct-0");
         terminal.line("test -t 0 && echo a terminal on $TARGET_TEST_INSTANCE");
-        terminal.wait_for("\na terminal on ct-0");
+        terminal.wait_for("a terminal on ct-0");
         terminal.line("exit 6");
         assert_eq!(terminal.code(), 6, "{}", terminal.screen());
     }

@@ -37,17 +37,18 @@ fn in_a_terminal_it_is_one() {
         terminal.wait_for(&format!("it is /dev/pts/ {name}"));
         let held = target(&world, name);
         assert_eq!(held["holder"]["case"], "shell", "{held}");
-        let runs = "sh -c 'trap \"echo was ended; exit\" INT QUIT; echo runs; while :; do sleep 0.1; done'";
-        // Ctrl-C and Ctrl-\ are the shell's: they end what runs in it.
-        for (key, clear) in [("C-c", "clear"), ("C-\\", "true")] {
-            terminal.line(runs);
-            terminal.wait_for("\nruns");
+        // Ctrl-C and Ctrl-\ are the shell's: they end what runs in it. The typed line does not have the number that it prints.
+        for (key, number) in [("C-c", 11), ("C-\\", 12)] {
+            let shown = format!("$(({number} + 10))");
+            terminal.line(&format!(
+                "sh -c 'trap \"echo ended {shown}; exit\" INT QUIT; echo runs {shown}; while :; do sleep 0.1; done'"
+            ));
+            terminal.wait_for(&format!("runs {}", number + 10));
             terminal.key(key);
-            terminal.wait_for("was ended\n");
-            terminal.line(clear);
+            terminal.wait_for(&format!("ended {}", number + 10));
         }
-        terminal.line("echo and goes on");
-        terminal.wait_for("\nand goes on");
+        terminal.line("echo and goes on $((20 + 3))");
+        terminal.wait_for("and goes on 23");
         terminal.line("exit 9");
         assert_eq!(terminal.code(), 9, "{}", terminal.screen());
         assert_eq!(target(&world, name)["state"], "ready");
