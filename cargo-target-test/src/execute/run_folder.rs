@@ -6,7 +6,7 @@ use std::{
     num::NonZeroUsize,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use crate::error::{Error, Result};
@@ -23,6 +23,8 @@ const NEXTEST: &str = "nextest-junit";
 const LOCK: &str = "lock";
 /// The symbolic link to the newest folder.
 const LATEST: &str = "latest";
+/// The time for which the folder of a run that has ended stays, however many runs have begun since.
+const JUST_ENDED: Duration = Duration::from_secs(60);
 
 /// The folder of one run. The folder is locked while this value exists, and removed unless the run begins.
 #[derive(Debug)]
@@ -182,15 +184,23 @@ fn point_at(runs: &Path, run: &str) {
     }
 }
 
-/// Removes all but the newest folders, except folders of active runs. Errors are ignored: the next run tries again.
+/// Removes all but the newest folders, except those of runs that are active or have just ended. Errors are ignored: the next
+/// run tries again.
 fn remove_old(runs: &Path, keep: usize) {
     let folders = by_age(runs);
     let old = folders.len().saturating_sub(keep);
     for folder in &folders[..old] {
-        if !is_in_use(folder) && !is_latest(folder) {
+        if !is_in_use(folder) && !has_just_ended(folder) && !is_latest(folder) {
             let _ = std::fs::remove_dir_all(folder);
         }
     }
+}
+
+/// True if events were written lately. A script that starts many runs at once may be about to read the reports.
+fn has_just_ended(folder: &Path) -> bool {
+    let feed = folder.join(FEED).metadata();
+    let written = feed.and_then(|feed| feed.modified());
+    written.is_ok_and(|written| written.elapsed().is_ok_and(|since| since < JUST_ENDED))
 }
 
 /// Returns the folders of runs, the newest last.
@@ -247,6 +257,12 @@ mod tests {
         for run in 0..12 {
             drop(create(&format!("run-{run:02}")));
         }
+        let ended = create("just-ended");
+        std::fs::write(ended.feed(), "").expect("a feed");
+        drop(ended);
+        for run in 12..24 {
+            drop(create(&format!("run-{run}")));
+        }
         let mut left: Vec<_> = std::fs::read_dir(runs(target.path()))
             .expect("folders")
             .map(|entry| entry.expect("an entry").file_name().into_string())
@@ -254,10 +270,10 @@ mod tests {
             .filter(|name| name != LATEST)
             .collect();
         left.sort();
-        assert_eq!(left.first().map(String::as_str), Some("living"));
-        assert_eq!(left.last().map(String::as_str), Some("run-11"));
+        assert_eq!(left[..2], ["just-ended", "living"]);
+        assert_eq!(left.last().map(String::as_str), Some("run-23"));
         assert!(!left.contains(&"run-00".to_owned()), "{left:?}");
-        assert!(left.len() <= 11, "{left:?}");
+        assert!(left.len() <= 12, "{left:?}");
         assert!(living.path().is_dir());
     }
 
