@@ -182,7 +182,7 @@ fn files_of_a_host_are_not_touched() {
         .says("set-uid programs such as `sudo` do not work")
         .says(&format!("user {}", uid(user.name())));
     has_changed_copies(&project, &passes(&project).never_says(sent));
-    // What was lost there is sent again, and what is a folder here is no file there.
+    // Files that the machine has lost are sent again. A folder that becomes a file here becomes one there.
     let caches = |path: &str| {
         let found = Command::new("find")
             .arg(&cache)
